@@ -1,0 +1,164 @@
+#include "codec/doubles.h"
+
+#include "base/check.h"
+#include "codec/kernels.h"
+#include "model/points.h"
+
+#include <math.h>
+#include <string.h>
+
+static const double powers[DOUBLES_SCALE_MAX + 1] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                                     1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+
+enum {
+    /* An exception costs about 10 bytes and digits save at least 12 bits of 64, so with one
+       exception in 16 values a decimal column is never larger than the raw doubles. */
+    VALUES_PER_EXCEPTION = 16,
+    /* How many values are looked at before genuine doubles are given up. */
+    SAMPLE_VALUES = 64,
+    DIGITS_BITS = 51
+};
+
+static bool is_decimal(uint64_t bits, double power) {
+    double value = points_double_of(bits);
+    double digits = rint(value * power);
+    return fabs(digits) < 0x1p50 && points_bits_of(digits / power) == bits;
+}
+
+/* The smallest scale that fits `bits` and is at least `scale`; DOUBLES_SCALE_MAX + 1 if none. */
+static uint32_t scale_for(uint64_t bits, uint32_t scale) {
+    while (scale <= DOUBLES_SCALE_MAX && !is_decimal(bits, powers[scale]))
+        scale++;
+    return scale;
+}
+
+/* The smallest scale that fits all of a sample but a few; DOUBLES_SCALE_MAX + 1 if none. */
+static uint32_t scale_of_sample(const uint64_t *bits, uint32_t n) {
+    uint32_t stride = n > SAMPLE_VALUES ? n / SAMPLE_VALUES : 1;
+    uint32_t scale = 0, seen = 0, missed = 0;
+    for (uint32_t i = 0; i < n; i += stride) {
+        uint32_t needed = scale_for(bits[i], scale);
+        seen++;
+        if (needed <= DOUBLES_SCALE_MAX)
+            scale = needed;
+        else if (++missed > 4 && missed * 4 > seen)
+            return DOUBLES_SCALE_MAX + 1;
+    }
+    return missed * 4 > seen ? DOUBLES_SCALE_MAX + 1 : scale;
+}
+
+/* An exception takes the digits of the value before it, so that it costs nothing there. */
+static void fill_exceptions(struct doubles_plan *plan, uint32_t n) {
+    uint32_t i = 0;
+    while (i < n && plan->is_exception[i])
+        i++;
+    uint64_t last = i < n ? plan->digits[i] : 0;
+    for (i = 0; i < n; i++) {
+        if (plan->is_exception[i])
+            plan->digits[i] = last;
+        last = plan->digits[i];
+    }
+}
+
+bool doubles_plan(const uint64_t *bits, uint32_t n, struct doubles_plan *plan) {
+    CHECK(n >= 1 && n <= LIMIT_VECTOR_POINTS);
+    uint32_t allowed = n / VALUES_PER_EXCEPTION;
+    plan->scale = scale_of_sample(bits, n);
+    while (plan->scale <= DOUBLES_SCALE_MAX) {
+        plan->exceptions = kernels_best()->to_decimal(bits, n, powers[plan->scale], plan->digits,
+                                                      plan->is_exception);
+        if (plan->exceptions == 0)
+            return true;
+        /* The sample may have missed the values with the most digits. */
+        uint32_t needed = plan->scale;
+        for (uint32_t i = 0; i < n && needed == plan->scale; i++) {
+            uint32_t scale = plan->is_exception[i] ? scale_for(bits[i], plan->scale) : 0;
+            if (scale > plan->scale && scale <= DOUBLES_SCALE_MAX)
+                needed = scale;
+        }
+        if (needed == plan->scale)
+            break;
+        plan->scale = needed;
+    }
+    if (plan->scale > DOUBLES_SCALE_MAX || plan->exceptions > allowed)
+        return false;
+    fill_exceptions(plan, n);
+    return true;
+}
+
+uint8_t *doubles_encode(const struct doubles_plan *plan, const uint64_t *bits, uint32_t n,
+                        enum vector_effort effort, uint8_t *out) {
+    if (plan->exceptions > 0) {
+        out = bytes_put_varint(out, plan->exceptions);
+        uint32_t next = 0;
+        for (uint32_t i = 0; i < n; i++) {
+            if (!plan->is_exception[i])
+                continue;
+            out = bytes_put_varint(out, i - next);
+            bytes_put_u64(out, bits[i]);
+            out += 8;
+            next = i + 1;
+        }
+    }
+    return integers_encode(plan->digits, n, effort, out);
+}
+
+static enum rc check_exceptions(struct bytes_reader *reader, uint32_t n, struct doubles *column) {
+    uint64_t count = bytes_take_varint(reader);
+    if (count == 0 || count > n)
+        return RC_CORRUPT;
+    column->exceptions = (uint32_t)count;
+    column->exceptions_at = *reader;
+    uint64_t next = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t gap = bytes_take_varint(reader);
+        bytes_take_u64(reader);
+        if (reader->failed || gap >= n || next + gap >= n)
+            return RC_CORRUPT;
+        next += gap + 1;
+    }
+    return RC_OK;
+}
+
+enum rc doubles_open(struct bytes_reader *reader, uint32_t n, uint32_t scale, bool has_exceptions,
+                     struct doubles *column) {
+    CHECK(scale <= DOUBLES_SCALE_MAX);
+    *column = (struct doubles){.scale = scale};
+    if (has_exceptions)
+        TRY(check_exceptions(reader, n, column));
+    return integers_open(reader, n, &column->digits);
+}
+
+static enum rc decode_wide_digits(const struct doubles *column, void *out) {
+    uint64_t digits[LIMIT_VECTOR_POINTS], bits[LIMIT_VECTOR_POINTS];
+    TRY(integers_decode(&column->digits, digits));
+    struct kernels_range range = kernels_best()->range(digits, column->digits.n);
+    const int64_t limit = INT64_C(1) << (DIGITS_BITS - 1);
+    if (range.min < -limit || range.max > limit)
+        return RC_CORRUPT;
+    kernels_best()->from_decimal(digits, column->digits.n, powers[column->scale], bits);
+    memcpy(out, bits, column->digits.n * sizeof(*bits));
+    return RC_OK;
+}
+
+enum rc doubles_decode(const struct doubles *column, void *out) {
+    if (integers_is_narrow(&column->digits))
+        TRY(integers_decode_narrow(&column->digits, powers[column->scale], out));
+    else
+        TRY(decode_wide_digits(column, out));
+    struct bytes_reader reader = column->exceptions_at;
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < column->exceptions; i++) {
+        at += (uint32_t)bytes_take_varint(&reader);
+        bytes_put_u64((uint8_t *)out + 8 * (size_t)at++, bytes_take_u64(&reader));
+    }
+    return RC_OK;
+}
+
+enum rc doubles_sum(const struct doubles *column, uint32_t from, uint32_t to, double *sum) {
+    CHECK(column->exceptions == 0);
+    __int128 digits;
+    TRY(integers_sum(&column->digits, from, to, &digits));
+    *sum = (double)digits / powers[column->scale];
+    return RC_OK;
+}
