@@ -1,0 +1,185 @@
+#include "store/batch.h"
+
+#include "base/bytes.h"
+#include "base/check.h"
+
+#include <string.h>
+
+/* The first byte of a points record. */
+enum {
+    FLAG_ONE_TIME = 1, /* all points have the time of the first: no time deltas follow */
+    FLAG_INTEGERS = 2, /* at least one integer */
+    FLAG_DOUBLES = 4,  /* at least one double; with FLAG_INTEGERS too, a mask follows */
+    FLAGS_ALL = 7
+};
+
+enum { HEADER_BYTES = 1 + 3 + BYTES_VARINT_MAX, POINT_BYTES = 5 + 7 + 1 + BYTES_VARINT_MAX };
+
+size_t batch_points_bound(uint32_t count) {
+    return HEADER_BYTES + (size_t)count * POINT_BYTES;
+}
+
+/* ---- encoding ---- */
+
+static uint8_t choose_flags(const struct batch_points *points) {
+    uint64_t time_differs = 0;
+    uint32_t floats = 0;
+    for (uint32_t i = 0; i < points->count; i++) {
+        time_differs |= (uint64_t)(points->time_ms[i] ^ points->time_ms[0]);
+        floats += points->is_float[i];
+    }
+    uint8_t flags = time_differs == 0 ? FLAG_ONE_TIME : 0;
+    if (floats > 0)
+        flags |= FLAG_DOUBLES;
+    if (floats < points->count)
+        flags |= FLAG_INTEGERS;
+    return flags;
+}
+
+static uint8_t *put_times(const struct batch_points *points, uint8_t flags, uint8_t *at) {
+    at = bytes_put_varint(at, (uint64_t)points->time_ms[0]);
+    if (flags & FLAG_ONE_TIME)
+        return at;
+    for (uint32_t i = 1; i < points->count; i++)
+        at = bytes_put_varint(at, bytes_zigzag(points->time_ms[i] - points->time_ms[i - 1]));
+    return at;
+}
+
+static uint8_t *put_series(const uint32_t *series_id, uint32_t count, uint8_t *at) {
+    int64_t before = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        at = bytes_put_varint(at, bytes_zigzag((int64_t)series_id[i] - before));
+        before = series_id[i];
+    }
+    return at;
+}
+
+static uint8_t *put_mask(const struct batch_points *points, uint8_t *at) {
+    for (uint32_t i = 0; i < points->count; i += 8) {
+        uint8_t byte = 0;
+        for (uint32_t k = 0; k < 8 && i + k < points->count; k++)
+            byte |= (uint8_t)(points->is_float[i + k] << k);
+        *at++ = byte;
+    }
+    return at;
+}
+
+static uint8_t *put_values(const struct batch_points *points, uint8_t flags, uint8_t *at) {
+    if (flags & FLAG_INTEGERS)
+        for (uint32_t i = 0; i < points->count; i++)
+            if (!points->is_float[i])
+                at = bytes_put_varint(at, bytes_zigzag((int64_t)points->bits[i]));
+    if (flags & FLAG_INTEGERS) {
+        for (uint32_t i = 0; i < points->count; i++)
+            if (points->is_float[i]) {
+                bytes_put_u64(at, points->bits[i]);
+                at += 8;
+            }
+        return at;
+    }
+    memcpy(at, points->bits, points->count * sizeof(uint64_t));
+    return at + points->count * sizeof(uint64_t);
+}
+
+size_t batch_encode_points(const struct batch_points *points, uint8_t *out) {
+    CHECK(points->count >= 1 && points->count <= LIMIT_BATCH_POINTS);
+    uint8_t flags = choose_flags(points);
+    uint8_t *at = out;
+    *at++ = flags;
+    at = bytes_put_varint(at, points->count);
+    at = put_times(points, flags, at);
+    at = put_series(points->series_id, points->count, at);
+    if ((flags & FLAG_INTEGERS) && (flags & FLAG_DOUBLES))
+        at = put_mask(points, at);
+    at = put_values(points, flags, at);
+    return (size_t)(at - out);
+}
+
+/* ---- decoding ---- */
+
+static void take_times(struct bytes_reader *reader, uint8_t flags, struct batch_points *points) {
+    uint64_t time_ms = bytes_take_varint(reader);
+    for (uint32_t i = 0; i < points->count; i++) {
+        if (i > 0 && !(flags & FLAG_ONE_TIME))
+            time_ms += (uint64_t)bytes_unzigzag(bytes_take_varint(reader));
+        if (time_ms < 1 || time_ms > (uint64_t)LIMIT_TIME_MS_MAX)
+            reader->failed = true;
+        points->time_ms[i] = (int64_t)time_ms;
+    }
+}
+
+static void take_series(struct bytes_reader *reader, uint32_t *series_id, uint32_t count) {
+    uint64_t id = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        id += (uint64_t)bytes_unzigzag(bytes_take_varint(reader));
+        if (id < 1 || id > UINT32_MAX)
+            reader->failed = true;
+        series_id[i] = (uint32_t)id;
+    }
+}
+
+static void take_kinds(struct bytes_reader *reader, uint8_t flags, struct batch_points *points) {
+    bool mixed = (flags & FLAG_INTEGERS) && (flags & FLAG_DOUBLES);
+    if (!mixed) {
+        memset(points->is_float, (flags & FLAG_DOUBLES) != 0, points->count);
+        return;
+    }
+    const uint8_t *mask = bytes_take(reader, (points->count + 7) / 8);
+    for (uint32_t i = 0; mask != NULL && i < points->count; i++)
+        points->is_float[i] = mask[i / 8] >> (i % 8) & 1;
+}
+
+static void take_values(struct bytes_reader *reader, struct batch_points *points) {
+    for (uint32_t i = 0; i < points->count; i++)
+        if (!points->is_float[i])
+            points->bits[i] = (uint64_t)bytes_unzigzag(bytes_take_varint(reader));
+    for (uint32_t i = 0; i < points->count; i++) {
+        if (!points->is_float[i])
+            continue;
+        points->bits[i] = bytes_take_u64(reader);
+        const uint64_t exponent = UINT64_C(0x7ff) << 52;
+        if ((points->bits[i] & exponent) == exponent) /* infinite or not a number */
+            reader->failed = true;
+    }
+}
+
+enum rc batch_decode_points(const uint8_t *bytes, size_t n, struct batch_points *points) {
+    struct bytes_reader reader = bytes_reader_of(bytes, n);
+    uint8_t flags = bytes_take_u8(&reader);
+    uint64_t count = bytes_take_varint(&reader);
+    if (reader.failed || (flags & ~FLAGS_ALL) != 0 ||
+        (flags & (FLAG_INTEGERS | FLAG_DOUBLES)) == 0 || count < 1 || count > LIMIT_BATCH_POINTS)
+        return RC_CORRUPT;
+    points->count = (uint32_t)count;
+    take_times(&reader, flags, points);
+    take_series(&reader, points->series_id, points->count);
+    take_kinds(&reader, flags, points);
+    if (reader.failed)
+        return RC_CORRUPT;
+    take_values(&reader, points);
+    return reader.failed || bytes_left(&reader) != 0 ? RC_CORRUPT : RC_OK;
+}
+
+/* ---- deletes ---- */
+
+size_t batch_encode_delete(const struct batch_delete *batch, uint8_t *out) {
+    CHECK(batch->count >= 1 && batch->count <= BATCH_DELETE_SERIES);
+    uint8_t *at = out;
+    at = bytes_put_varint(at, bytes_zigzag(batch->from_ms));
+    at = bytes_put_varint(at, bytes_zigzag(batch->to_ms));
+    at = bytes_put_varint(at, batch->count);
+    at = put_series(batch->series_id, batch->count, at);
+    return (size_t)(at - out);
+}
+
+enum rc batch_decode_delete(const uint8_t *bytes, size_t n, struct batch_delete *batch) {
+    struct bytes_reader reader = bytes_reader_of(bytes, n);
+    batch->from_ms = bytes_unzigzag(bytes_take_varint(&reader));
+    batch->to_ms = bytes_unzigzag(bytes_take_varint(&reader));
+    uint64_t count = bytes_take_varint(&reader);
+    if (reader.failed || count < 1 || count > BATCH_DELETE_SERIES || batch->from_ms > batch->to_ms)
+        return RC_CORRUPT;
+    batch->count = (uint32_t)count;
+    take_series(&reader, batch->series_id, batch->count);
+    return reader.failed || bytes_left(&reader) != 0 ? RC_CORRUPT : RC_OK;
+}

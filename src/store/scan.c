@@ -1,0 +1,108 @@
+/*
+ * Scanning one series: gathers what the head and the segments of its shard have and merges it
+ * (scan_merge.h).
+ */
+#include "store/scan.h"
+
+#include "base/check.h"
+#include "store/scan_state.h"
+
+#include <stdlib.h>
+
+enum rc scan_init(struct scan *scan, struct store *store, struct budget *budget) {
+    *scan = (struct scan){0};
+    scan->state = calloc(1, sizeof(*scan->state));
+    if (scan->state == NULL)
+        return RC_NOMEM;
+    scan->state->epochs = store_epochs(store);
+    scan_merge_init(&scan->state->merge, store, budget);
+    return RC_OK;
+}
+
+void scan_fini(struct scan *scan) {
+    if (scan->state == NULL)
+        return;
+    scan_close(scan);
+    scan_merge_fini(&scan->state->merge);
+    free(scan->state);
+    *scan = (struct scan){0};
+}
+
+/* The head is looked at before the segments: what leaves it in between is in both. */
+static enum rc gather(struct scan_merge *merge, const struct series *series) {
+    struct head_view view;
+    head_view(&series->head, &view);
+    const struct segment_list *list = store_segments(merge->store, series->shard);
+    uint32_t segments = list == NULL ? 0 : list->count;
+    for (uint32_t i = 0; i < segments; i++)
+        TRY(scan_merge_add_segment(merge, list->segments[i], series->id, i));
+    for (uint32_t i = 0; i < view.vector_count; i++)
+        TRY(scan_merge_add_vector(merge, &view.vectors[i]->summary, view.vectors[i]->payload,
+                                  segments + i));
+    return scan_merge_add_tail(merge, &view, segments + view.vector_count);
+}
+
+enum rc scan_open(struct scan *scan, struct series *series, int64_t from_ms, int64_t to_ms) {
+    struct scan_state *state = scan->state;
+    struct store *store = state->merge.store;
+    CHECK(!state->open);
+    epoch_pin(state->epochs);
+    state->open = true;
+    int64_t cutoff_ms = store_cutoff_ms(store, series->metric_uid);
+    uint32_t tombstone_count;
+    const struct tombstone *tombstones = store_tombstones(store, series->id, &tombstone_count);
+    scan_merge_begin(&state->merge, from_ms > cutoff_ms ? from_ms : cutoff_ms, to_ms, tombstones,
+                     tombstone_count);
+    scan->summary = NULL;
+    enum rc rc = RC_OK;
+    if (state->merge.from_ms <= to_ms)
+        rc = gather(&state->merge, series);
+    scan->damaged = state->merge.damaged;
+    if (rc < 0) {
+        scan_close(scan);
+        return rc;
+    }
+    scan_merge_start(&state->merge);
+    return RC_OK;
+}
+
+/* Carries the merge's counts over. */
+static void count(struct scan *scan, uint64_t points) {
+    scan->damaged = scan->state->merge.damaged;
+    scan->bytes_seen = scan->state->merge.bytes_seen;
+    scan->points_seen += points;
+}
+
+int scan_next(struct scan *scan) {
+    struct scan_merge *merge = &scan->state->merge;
+    CHECK(scan->state->open);
+    int outcome = scan_merge_next(merge, &scan->points);
+    scan->summary = outcome == SCAN_VECTOR ? merge->current->summary : NULL;
+    count(scan, outcome == SCAN_VECTOR   ? scan->summary->count
+                : outcome == SCAN_POINTS ? scan->points.count
+                                         : 0);
+    return outcome;
+}
+
+enum rc scan_payload(struct scan *scan, const uint8_t **payload) {
+    struct scan_merge *merge = &scan->state->merge;
+    CHECK(merge->current != NULL);
+    enum rc rc = scan_merge_payload(merge, merge->current, payload);
+    count(scan, 0);
+    return rc;
+}
+
+enum rc scan_decode(struct scan *scan) {
+    enum rc rc = scan_merge_decode(&scan->state->merge, &scan->points);
+    count(scan, 0);
+    return rc;
+}
+
+void scan_close(struct scan *scan) {
+    if (!scan->state->open)
+        return;
+    scan->state->open = false;
+    scan->summary = NULL;
+    scan_merge_begin(&scan->state->merge, 0, 0, NULL, 0);
+    epoch_unpin(scan->state->epochs);
+}
