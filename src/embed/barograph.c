@@ -1,0 +1,321 @@
+/*
+ * libbarograph: the public face of the engine. Everything here is translation; nothing is decided.
+ */
+#include "barograph.h"
+
+#include "medium/file_medium.h"
+#include "medium/memory_medium.h"
+#include "query/query.h"
+#include "store/store.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+_Static_assert((int)BAROGRAPH_BUSY == RC_THROTTLE && (int)BAROGRAPH_CONFLICT == RC_CONFLICT &&
+                   (int)BAROGRAPH_NO_SPACE == RC_NO_SPACE &&
+                   (int)BAROGRAPH_CANCELLED == RC_CANCELLED,
+               "the public codes are the engine's");
+
+struct barograph {
+    struct budget budget;
+    struct medium *medium;
+    struct store *store;
+    struct index *index;
+    struct series_key_rules rules;
+    uint32_t query_threads;
+};
+
+static int give_error(barograph_error *error, enum rc rc, const struct err *err) {
+    if (error != NULL) {
+        error->code = rc;
+        const char *text = err->message[0] != '\0' ? err->message : err_text(rc);
+        size_t n = strnlen(text, sizeof(error->message) - 1);
+        memcpy(error->message, text, n);
+        error->message[n] = '\0';
+    }
+    return rc;
+}
+
+PUBLIC void barograph_options_default(barograph_options *options) {
+    *options = (barograph_options){
+        .size = sizeof(*options),
+        .memory_limit_bytes = (size_t)256 << 20,
+        .commit_interval_ms = 50,
+        .max_tags = LIMIT_TAGS_MAX,
+        .query_threads = 1,
+    };
+}
+
+static enum rc open_parts(barograph *db, const barograph_options *options, struct err *err) {
+    budget_init(&db->budget, options->memory_limit_bytes, NULL);
+    if (options->directory == NULL)
+        TRY(memory_medium_open(&db->budget, &db->medium, err));
+    else
+        TRY(file_medium_open(options->directory, &db->medium, err));
+    struct store_options store_options;
+    store_options_default(&store_options, options->memory_limit_bytes);
+    store_options.medium = db->medium;
+    store_options.clock = &clock_system;
+    store_options.budget = &db->budget;
+    store_options.log.commit_interval_ms = options->commit_interval_ms;
+    store_options.background = true;
+    TRY(store_open(&store_options, &db->store, err));
+    db->index = store_index(db->store);
+    return RC_OK;
+}
+
+PUBLIC int barograph_open(const barograph_options *options, barograph **out,
+                          barograph_error *error) {
+    struct err err = {0};
+    if (options->size != sizeof(*options) || options->max_tags < 1 ||
+        options->max_tags > LIMIT_TAGS_MAX || options->commit_interval_ms == 0) {
+        err_set(&err, RC_INVALID,
+                "options: begin with barograph_options_default; max_tags is 1 to "
+                "32, commit_interval_ms at least 1");
+        return give_error(error, RC_INVALID, &err);
+    }
+    barograph *db = calloc(1, sizeof(*db));
+    if (db == NULL)
+        return give_error(error, RC_NOMEM, &err);
+    db->rules.tags_max = options->max_tags;
+    db->rules.special_chars = STR("");
+    db->query_threads = options->query_threads == 0 ? 1 : options->query_threads;
+    enum rc rc = open_parts(db, options, &err);
+    if (rc < 0) {
+        medium_close(db->medium);
+        free(db);
+        return give_error(error, rc, &err);
+    }
+    *out = db;
+    return BAROGRAPH_OK;
+}
+
+PUBLIC int barograph_close(barograph *db, barograph_error *error) {
+    if (db == NULL)
+        return BAROGRAPH_OK;
+    struct err err = {0};
+    enum rc rc = store_close(db->store, &err);
+    medium_close(db->medium);
+    free(db);
+    return rc < 0 ? give_error(error, rc, &err) : BAROGRAPH_OK;
+}
+
+PUBLIC int barograph_series_open(barograph *db, const char *metric, const barograph_tag *tags,
+                                 size_t tag_count, barograph_series *out, barograph_error *error) {
+    struct err err = {0};
+    if (tag_count > LIMIT_TAGS_MAX) {
+        err_set(&err, RC_INVALID, "too many tags: %zu, at most %d", tag_count, LIMIT_TAGS_MAX);
+        return give_error(error, RC_INVALID, &err);
+    }
+    struct series_key key = {.metric = str_of(metric), .tag_count = (uint32_t)tag_count};
+    for (size_t i = 0; i < tag_count; i++)
+        key.tags[i] = (struct tag){str_of(tags[i].key), str_of(tags[i].value)};
+    struct series *series;
+    store_writers_enter(db->store);
+    enum rc rc = series_key_canonicalise(&key, &err);
+    if (rc == RC_OK)
+        rc = series_key_check(&key, &db->rules, &err);
+    if (rc == RC_OK)
+        rc = index_series(db->index, &key, &series, &err);
+    if (rc == RC_OK)
+        *out = series->id;
+    store_writers_leave(db->store);
+    return rc < 0 ? give_error(error, rc, &err) : BAROGRAPH_OK;
+}
+
+/* Columns of one batch: on the stack, so that threads share nothing. */
+enum { PART_POINTS = 2048, PREFETCH_SERIES = 16 };
+
+struct part {
+    uint32_t id[PART_POINTS];
+    struct series *series[PART_POINTS];
+    int64_t time_ms[PART_POINTS];
+    uint64_t bits[PART_POINTS];
+    uint8_t is_float[PART_POINTS];
+};
+
+static enum rc fill_part(barograph *db, struct part *part, const barograph_point *points,
+                         uint32_t n, struct err *err) {
+    for (uint32_t i = 0; i < n; i++)
+        part->id[i] = points[i].series;
+    index_by_ids(db->index, part->id, n, part->series);
+    for (uint32_t i = 0; i < n; i++) {
+        const barograph_point *point = &points[i];
+        const struct series *series = part->series[i];
+        if (i + PREFETCH_SERIES < n)
+            __builtin_prefetch(part->series[i + PREFETCH_SERIES]);
+        if (UNLIKELY(series == NULL || series->removed))
+            return err_set(err, RC_NOT_FOUND, "point %u: there is no series %u", i, point->series);
+        if (UNLIKELY(point->time_ms < 1 || point->time_ms > LIMIT_TIME_MS_MAX))
+            return err_set(err, RC_INVALID, "point %u: time %lld is not in 1 .. 9999999999999 ms",
+                           i, (long long)point->time_ms);
+        if (UNLIKELY(point->is_double != 0 && !isfinite(point->value.real)))
+            return err_set(err, RC_INVALID, "point %u: the value is not finite", i);
+        part->time_ms[i] = point->time_ms;
+        memcpy(&part->bits[i], &point->value, sizeof(part->bits[i]));
+        part->is_float[i] = point->is_double != 0;
+    }
+    return RC_OK;
+}
+
+static enum rc put_part(barograph *db, const barograph_point *points, uint32_t n, uint64_t *commit,
+                        struct err *err) {
+    struct part part;
+    store_writers_enter(db->store);
+    enum rc rc = fill_part(db, &part, points, n, err);
+    if (rc == RC_OK) {
+        struct store_batch batch = {n, part.series, part.time_ms, part.bits, part.is_float};
+        rc = store_append(db->store, &batch, commit, err);
+    }
+    store_writers_leave(db->store);
+    return rc;
+}
+
+PUBLIC int barograph_put(barograph *db, const barograph_point *points, size_t count, unsigned flags,
+                         barograph_error *error) {
+    struct err err = {0};
+    uint64_t commit = 0;
+    enum rc rc = RC_OK;
+    for (size_t done = 0; rc == RC_OK && done < count;) {
+        size_t left = count - done;
+        uint32_t n = (uint32_t)(left < PART_POINTS ? left : PART_POINTS);
+        rc = put_part(db, points + done, n, &commit, &err);
+        done += n;
+    }
+    if (rc == RC_OK && count > 0 && (flags & BAROGRAPH_DURABLE) != 0)
+        rc = store_commit_wait(db->store, commit, 0, &err);
+    return rc < 0 ? give_error(error, rc, &err) : BAROGRAPH_OK;
+}
+
+/* ---- queries ---- */
+
+struct asking {
+    barograph_callback *callback;
+    void *context;
+};
+
+static enum rc parse(const char *start, const char *end, const char *expression,
+                     struct arena *arena, struct query *query, struct err *err) {
+    struct query_parameter parameters[3] = {{STR("start"), str_of(start)},
+                                            {STR("m"), str_of(expression)}};
+    uint32_t count = 2;
+    if (end != NULL)
+        parameters[count++] = (struct query_parameter){STR("end"), str_of(end)};
+    struct query_parse_context context = {clock_wall_ms(&clock_system), STR("UTC")};
+    return query_parse_get(parameters, count, &context, arena, query, err);
+}
+
+/* A result travels from a worker to the caller as the bytes of its columns. */
+struct packed {
+    uint32_t tag_count;
+    uint64_t count;
+};
+
+static void pack_str(struct buf *out, str s) {
+    uint64_t n = s.n;
+    buf_add(out, &n, sizeof(n));
+    buf_str(out, s);
+    buf_char(out, '\0');
+}
+
+static void format(void *context, const struct query *query, const struct query_result *result,
+                   struct buf *out) {
+    struct packed packed = {result->tag_count, result->point_count};
+    buf_add(out, &packed, sizeof(packed));
+    buf_add(out, result->time_ms, result->point_count * sizeof(int64_t));
+    for (uint64_t i = 0; i < result->point_count; i++) {
+        bool is_float =
+            result->float_mask == NULL || (result->float_mask[i / 64] >> (i % 64) & 1) != 0;
+        double value =
+            is_float ? points_double_of(result->bits[i]) : (double)(int64_t)result->bits[i];
+        buf_add(out, &value, sizeof(value));
+    }
+    pack_str(out, result->metric);
+    for (uint32_t i = 0; i < result->tag_count; i++) {
+        pack_str(out, result->tags[i].key);
+        pack_str(out, result->tags[i].value);
+    }
+}
+
+static const char *unpack_str(const char **at) {
+    uint64_t n;
+    memcpy(&n, *at, sizeof(n));
+    const char *text = *at + sizeof(n);
+    *at = text + n + 1;
+    return text;
+}
+
+static enum rc deliver(void *context, str text, bool first) {
+    struct asking *asking = context;
+    struct packed packed;
+    memcpy(&packed, text.p, sizeof(packed));
+    /* The text is a heap block with the header in front: copy the columns to where they align. */
+    size_t column = packed.count * sizeof(int64_t);
+    int64_t *times = malloc(column * 2 + 1);
+    barograph_tag *tags = calloc(packed.tag_count + 1, sizeof(*tags));
+    enum rc rc = RC_NOMEM;
+    if (times != NULL && tags != NULL) {
+        const char *at = text.p + sizeof(packed);
+        memcpy(times, at, column * 2);
+        at += column * 2;
+        const char *metric = unpack_str(&at);
+        for (uint32_t i = 0; i < packed.tag_count; i++) {
+            tags[i].key = unpack_str(&at);
+            tags[i].value = unpack_str(&at);
+        }
+        barograph_result result = {metric,       tags,  packed.tag_count,
+                                   packed.count, times, (const double *)(times + packed.count)};
+        rc = asking->callback(asking->context, &result) == 0 ? RC_OK : RC_CANCELLED;
+    }
+    free(tags);
+    free(times);
+    return rc;
+}
+
+PUBLIC int barograph_query(barograph *db, const char *start, const char *end,
+                           const char *expression, barograph_callback *callback, void *context,
+                           barograph_error *error) {
+    struct err err = {0};
+    struct arena arena;
+    arena_init(&arena, &db->budget);
+    struct query query;
+    struct asking asking = {callback, context};
+    enum rc rc = parse(start, end, expression, &arena, &query, &err);
+    if (rc == RC_OK) {
+        struct query_limits limits = {
+            .threads = db->query_threads, .budget = &db->budget, .expansion_limit = 4096};
+        struct query_sink sink = {format, deliver, &asking};
+        struct query_counters counters = {0};
+        rc = query_run(db->store, &query, &limits, &sink, &counters, &err);
+    }
+    arena_fini(&arena);
+    return rc < 0 ? give_error(error, rc, &err) : BAROGRAPH_OK;
+}
+
+PUBLIC int barograph_delete(barograph *db, const char *start, const char *end,
+                            const char *expression, uint64_t *deleted, barograph_error *error) {
+    struct err err = {0};
+    struct arena arena;
+    arena_init(&arena, &db->budget);
+    struct query query;
+    uint64_t total = 0;
+    enum rc rc = parse(start, end, expression, &arena, &query, &err);
+    struct query_limits limits = {.threads = 1, .budget = &db->budget, .expansion_limit = 4096};
+    for (uint32_t i = 0; rc == RC_OK && i < query.sub_count; i++) {
+        struct series_vec series = {0};
+        uint64_t n = 0;
+        store_readers_enter(db->store);
+        rc = query_select(db->store, &query.subs[i], &limits, &series, &err);
+        if (rc == RC_OK)
+            rc = store_delete(db->store, series.p, (uint32_t)series.n, query.start_ms, query.end_ms,
+                              &n, &err);
+        store_readers_leave(db->store);
+        total += n;
+        series_vec_fini(&series);
+    }
+    if (deleted != NULL)
+        *deleted = total;
+    arena_fini(&arena);
+    return rc < 0 ? give_error(error, rc, &err) : BAROGRAPH_OK;
+}
