@@ -1,0 +1,199 @@
+#include "server/front.h"
+
+#include "base/check.h"
+#include "os/net.h"
+#include "server/report.h"
+
+#include <stdlib.h>
+#include <uv.h>
+
+enum {
+    ACCEPTS_A_TURN = 64,
+    EXHAUSTED_PAUSE_MS = 200, /* out of descriptors: try again after this */
+    LIMIT_WHEN_UNLIMITED = 65536,
+};
+
+/* A connection that has not said its first byte. */
+struct caller {
+    struct front *front;
+    struct caller *next, *previous;
+    uv_poll_t poll;
+    int fd; /* -1: handed on */
+    struct sockaddr_storage peer;
+    socklen_t peer_size;
+};
+
+struct front {
+    struct instance *instance;
+    struct front_handlers handlers;
+    struct thread thread;
+    uv_loop_t uv;
+    uv_async_t stop;
+    uv_poll_t accept_poll;
+    uv_timer_t pause;
+    int listener;
+    struct caller *callers;
+};
+
+static void on_listener(uv_poll_t *poll, int status, int events);
+
+/* The descriptor is handed on only now that libuv has let go of it. */
+static void on_caller_closed(uv_handle_t *handle) {
+    struct caller *caller = handle->data;
+    struct front *front = caller->front;
+    unsigned char first;
+    if (caller->fd >= 0 && net_peek(caller->fd, &first) == NET_OK) {
+        if (first >= 'A' && first <= 'Z')
+            front->handlers.http(front->handlers.context, caller->fd, &caller->peer,
+                                 caller->peer_size);
+        else
+            front->handlers.telnet(front->handlers.context, caller->fd, &caller->peer);
+    } else {
+        net_close(caller->fd);
+        instance_count(&front->instance->counters.connections_closed, 1);
+    }
+    free(caller);
+}
+
+static void close_caller(struct caller *caller) {
+    if (caller->previous != NULL)
+        caller->previous->next = caller->next;
+    else
+        caller->front->callers = caller->next;
+    if (caller->next != NULL)
+        caller->next->previous = caller->previous;
+    uv_poll_stop(&caller->poll);
+    uv_close((uv_handle_t *)&caller->poll, on_caller_closed);
+}
+
+static void on_first_byte(uv_poll_t *poll, int status, int events) {
+    struct caller *caller = poll->data;
+    unsigned char first;
+    if (status == 0 && net_peek(caller->fd, &first) == NET_AGAIN)
+        return;
+    close_caller(caller);
+}
+
+static void admit(struct front *front, int fd, const struct sockaddr_storage *peer,
+                  socklen_t peer_size) {
+    struct instance *instance = front->instance;
+    const struct config *config = instance->config;
+    uint64_t limit = config->number[CONFIG_CONNECTIONS];
+    if (limit == 0)
+        limit = LIMIT_WHEN_UNLIMITED;
+    struct caller *caller = NULL;
+    if (instance_connections_open(instance) < limit)
+        caller = calloc(1, sizeof(*caller));
+    if (caller == NULL || uv_poll_init(&front->uv, &caller->poll, fd) != 0) {
+        instance_count(&instance->counters.connections_rejected, 1);
+        report(REPORT_WARN, REPORT_CLIENT, "connection refused: %llu are open",
+               (unsigned long long)instance_connections_open(instance));
+        net_close(fd);
+        free(caller);
+        return;
+    }
+    instance_count(&instance->counters.connections_total, 1);
+    net_tune(fd, config_true(config, CONFIG_NO_DELAY), config_true(config, CONFIG_KEEP_ALIVE));
+    caller->front = front;
+    caller->fd = fd;
+    caller->peer = *peer;
+    caller->peer_size = peer_size;
+    caller->poll.data = caller;
+    caller->next = front->callers;
+    if (front->callers != NULL)
+        front->callers->previous = caller;
+    front->callers = caller;
+    uv_poll_start(&caller->poll, UV_READABLE | UV_DISCONNECT, on_first_byte);
+}
+
+static void on_pause_over(uv_timer_t *timer) {
+    struct front *front = timer->data;
+    uv_poll_start(&front->accept_poll, UV_READABLE, on_listener);
+}
+
+static void on_listener(uv_poll_t *poll, int status, int events) {
+    struct front *front = poll->data;
+    for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+        int fd;
+        struct sockaddr_storage peer;
+        socklen_t peer_size;
+        bool exhausted;
+        if (net_accept(front->listener, &fd, &peer, &peer_size, &exhausted) != NET_OK) {
+            if (exhausted) {
+                report(REPORT_ERROR, REPORT_CLIENT,
+                       "cannot accept connections: out of file descriptors (raise the limit, "
+                       "`ulimit -n`)");
+                uv_poll_stop(&front->accept_poll);
+                uv_timer_start(&front->pause, on_pause_over, EXHAUSTED_PAUSE_MS, 0);
+            }
+            return;
+        }
+        admit(front, fd, &peer, peer_size);
+    }
+}
+
+static void on_stop(uv_async_t *stop) {
+    struct front *front = stop->data;
+    uv_poll_stop(&front->accept_poll);
+    uv_close((uv_handle_t *)&front->accept_poll, NULL);
+    uv_close((uv_handle_t *)&front->pause, NULL);
+    uv_close((uv_handle_t *)&front->stop, NULL);
+    for (struct caller *at = front->callers, *next; at != NULL; at = next) {
+        next = at->next;
+        close_caller(at);
+    }
+}
+
+static void *run(void *context) {
+    struct front *front = context;
+    uv_run(&front->uv, UV_RUN_DEFAULT);
+    return NULL;
+}
+
+enum rc front_start(struct instance *instance, const struct front_handlers *handlers,
+                    struct front **out, struct err *err) {
+    const struct config *config = instance->config;
+    struct front *front = calloc(1, sizeof(*front));
+    if (front == NULL || uv_loop_init(&front->uv) != 0) {
+        free(front);
+        return err_set(err, RC_NOMEM, "out of memory");
+    }
+    front->instance = instance;
+    front->handlers = *handlers;
+    enum rc rc = net_listen(config->text[CONFIG_BIND], (uint16_t)config->number[CONFIG_PORT],
+                            (int)config->number[CONFIG_BACKLOG], &front->listener, err);
+    if (rc < 0)
+        goto close_loop;
+    instance->port = net_port(front->listener);
+    CHECK(uv_async_init(&front->uv, &front->stop, on_stop) == 0);
+    CHECK(uv_timer_init(&front->uv, &front->pause) == 0);
+    CHECK(uv_poll_init(&front->uv, &front->accept_poll, front->listener) == 0);
+    front->stop.data = front;
+    front->pause.data = front;
+    front->accept_poll.data = front;
+    uv_poll_start(&front->accept_poll, UV_READABLE, on_listener);
+    rc = thread_start(&front->thread, "front", run, front, err);
+    if (rc < 0)
+        goto close_handles;
+    *out = front;
+    return RC_OK;
+
+close_handles:
+    on_stop(&front->stop);
+    uv_run(&front->uv, UV_RUN_DEFAULT);
+    net_close(front->listener);
+close_loop:
+    uv_loop_close(&front->uv);
+    free(front);
+    return rc;
+}
+
+void front_stop(struct front *front) {
+    if (front == NULL)
+        return;
+    uv_async_send(&front->stop);
+    thread_join(&front->thread);
+    CHECK(uv_loop_close(&front->uv) == 0);
+    net_close(front->listener);
+    free(front);
+}

@@ -1,0 +1,527 @@
+#include "server/http.h"
+
+#include "os/clock.h"
+#include "os/net.h"
+#include "server/http_request.h"
+#include "server/report.h"
+
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+enum {
+    CONNECTION_MEMORY_BYTES = 256 << 10, /* half of it is what one read can take */
+    IDLE_TIMEOUT_S = 300,                /* when tsd.core.socket.timeout is not set */
+    STREAM_BLOCK_BYTES = 64 << 10,
+    GZIP_FROM_BYTES = 1400, /* a reply that fits one packet is not worth compressing */
+    DRAIN_STEP_MS = 10,
+    REQUEST_BYTES = 1 << 20, /* what an ordinary request may take while it is answered */
+};
+
+struct http {
+    struct instance *instance;
+    struct MHD_Daemon *daemon;
+    struct put_pool *put_pool;
+    struct query_gate *query_gate;
+    _Atomic bool stopping;
+    _Atomic uint32_t active; /* requests between their first line and the end of their reply */
+};
+
+/* One exchange, from the request line to the end of the reply: libmicrohttpd's con_cls. */
+struct exchange {
+    struct http *http;
+    char *target; /* request target as sent */
+    struct buf body;
+    size_t charged;    /* bytes of body charged to the budget */
+    int refuse_status; /* not 0: the body is read and thrown away, then this is replied */
+    bool started;
+    struct http_stream *stream;
+};
+
+/* ---- bodies ---- */
+
+static void release_body(struct exchange *exchange) {
+    buf_fini(&exchange->body);
+    budget_release(&exchange->http->instance->budget, exchange->charged);
+    exchange->charged = 0;
+}
+
+static void refuse(struct exchange *exchange, int status) {
+    exchange->refuse_status = status;
+    release_body(exchange);
+}
+
+/* Charges the budget; caches give way to what cannot wait. */
+static bool charge(struct instance *instance, size_t bytes) {
+    if (budget_charge(&instance->budget, bytes))
+        return true;
+    store_trim(instance->store);
+    return budget_charge(&instance->budget, bytes);
+}
+
+/* Charges so that `bytes` of body are paid for. */
+static bool charge_body(struct exchange *exchange, size_t bytes) {
+    if (bytes <= exchange->charged)
+        return true;
+    size_t more = bytes - exchange->charged;
+    if (!charge(exchange->http->instance, more))
+        return false;
+    exchange->charged += more;
+    return true;
+}
+
+static void take_body(struct exchange *exchange, const char *bytes, size_t n) {
+    if (exchange->refuse_status != 0)
+        return;
+    size_t max = exchange->http->instance->config->number[CONFIG_BODY_MAX];
+    if (n > max || exchange->body.n > max - n) {
+        refuse(exchange, 413);
+        return;
+    }
+    size_t need = exchange->body.n + n;
+    if (need > exchange->body.capacity && !charge_body(exchange, need * 2)) {
+        refuse(exchange, 503);
+        return;
+    }
+    buf_add(&exchange->body, bytes, n);
+    if (exchange->body.failed)
+        refuse(exchange, 503);
+}
+
+/* Replaces the body by its decompressed form: gzip, zlib, or raw deflate. */
+static enum rc inflate_body(struct exchange *exchange, int window_bits, struct err *err) {
+    size_t max = exchange->http->instance->config->number[CONFIG_BODY_MAX];
+    struct buf out = {.max = max};
+    z_stream z = {.next_in = (unsigned char *)exchange->body.p, .avail_in = (uInt)exchange->body.n};
+    if (inflateInit2(&z, window_bits) != Z_OK)
+        return err_set(err, RC_NOMEM, "out of memory");
+    int e = Z_OK;
+    size_t step = exchange->body.n * 4 + 1024;
+    while (e == Z_OK) {
+        size_t room = out.n + step > max ? max - out.n : step;
+        bool paid = charge_body(exchange, exchange->body.capacity + out.n + room);
+        char *to = paid && room > 0 ? buf_reserve(&out, room) : NULL;
+        if (to == NULL)
+            break;
+        z.next_out = (unsigned char *)to;
+        z.avail_out = (uInt)room;
+        e = inflate(&z, Z_NO_FLUSH);
+        out.n += room - z.avail_out;
+        if (e == Z_STREAM_END && z.avail_in > 0 && window_bits > 15)
+            e = inflateReset(&z); /* a gzip body may be several members in a row */
+        else if (e == Z_OK && z.avail_out > 0)
+            e = Z_BUF_ERROR;
+    }
+    inflateEnd(&z);
+    if (e == Z_STREAM_END) {
+        buf_fini(&exchange->body);
+        exchange->body = out;
+        return RC_OK;
+    }
+    bool too_large = e == Z_OK && out.n >= max;
+    buf_fini(&out);
+    if (too_large)
+        return err_set_http(err, RC_LIMIT, 413, "Request body is too large");
+    if (e == Z_OK)
+        return err_set(err, RC_THROTTLE, "The server is over its memory budget, retry later");
+    return err_set(err, RC_INVALID, "Unable to decompress the request body");
+}
+
+static enum rc decode_body(struct exchange *exchange, const char *encoding, struct err *err) {
+    if (encoding == NULL || exchange->body.n == 0)
+        return RC_OK;
+    str name = str_trim(str_of(encoding));
+    if (str_eq_nocase(name, STR("gzip")) || str_eq_nocase(name, STR("x-gzip")))
+        return inflate_body(exchange, 15 + 16, err);
+    if (str_eq_nocase(name, STR("deflate"))) {
+        /* "deflate" means zlib's wrapping; some send the raw stream. */
+        const unsigned char *p = (const unsigned char *)exchange->body.p;
+        bool wrapped = exchange->body.n >= 2 && (p[0] & 0x0f) == 8 && (p[0] * 256 + p[1]) % 31 == 0;
+        return inflate_body(exchange, wrapped ? 15 : -15, err);
+    }
+    if (str_eq_nocase(name, STR("identity")) || name.n == 0)
+        return RC_OK;
+    return err_set_http(err, RC_INVALID, 415, "Unsupported content encoding: %.*s", STR_ARG(name));
+}
+
+/* ---- replies ---- */
+
+static const char *guess_type(const struct http_request *request) {
+    const struct http_reply *reply = &request->reply;
+    if (reply->content_type != NULL)
+        return reply->content_type;
+    char first = reply->body.n > 0 ? reply->body.p[0] : '\0';
+    if (request->api || first == '{' || first == '[')
+        return "application/json; charset=UTF-8";
+    return first == '<' ? "text/html; charset=UTF-8" : "text/plain; charset=UTF-8";
+}
+
+static void wrap_jsonp(struct http_request *request) {
+    str callback = http_request_parameter(request, "jsonp");
+    struct buf *body = &request->reply.body;
+    if (callback.n == 0 || request->reply.plain || body->n == 0 || request->reply.stream != NULL)
+        return;
+    struct buf wrapped = {0};
+    buf_str(&wrapped, callback);
+    buf_char(&wrapped, '(');
+    buf_str(&wrapped, buf_view(body));
+    buf_char(&wrapped, ')');
+    if (wrapped.failed) {
+        buf_fini(&wrapped);
+        return;
+    }
+    buf_fini(body);
+    *body = wrapped;
+}
+
+/* Compresses a whole reply; true if the body is gzip now. */
+static bool gzip_body(struct buf *body) {
+    z_stream z = {0};
+    if (deflateInit2(&z, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+        return false;
+    struct buf out = {0};
+    size_t bound = deflateBound(&z, body->n);
+    char *to = buf_reserve(&out, bound);
+    bool done = false;
+    if (to != NULL && body->n <= UINT32_MAX && bound <= UINT32_MAX) {
+        z.next_in = (unsigned char *)body->p;
+        z.avail_in = (uInt)body->n;
+        z.next_out = (unsigned char *)to;
+        z.avail_out = (uInt)bound;
+        done = deflate(&z, Z_FINISH) == Z_STREAM_END;
+        out.n = bound - z.avail_out;
+    }
+    deflateEnd(&z);
+    if (!done) {
+        buf_fini(&out);
+        return false;
+    }
+    buf_fini(body);
+    *body = out;
+    return true;
+}
+
+static ssize_t read_stream(void *context, uint64_t position, char *bytes, size_t room) {
+    ptrdiff_t n = http_stream_read(context, bytes, room);
+    if (n > 0)
+        return n;
+    return n == 0 ? MHD_CONTENT_READER_END_OF_STREAM : MHD_CONTENT_READER_END_WITH_ERROR;
+}
+
+static void free_stream(void *context) {
+    http_stream_free(context);
+}
+
+static struct MHD_Response *make_response(struct http_request *request, bool *gzipped) {
+    struct http_reply *reply = &request->reply;
+    if (reply->stream != NULL) {
+        struct MHD_Response *response = MHD_create_response_from_callback(
+            MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES, read_stream, reply->stream, free_stream);
+        if (response == NULL)
+            http_stream_free(reply->stream);
+        reply->stream = NULL;
+        *gzipped = request->gzip_reply;
+        return response;
+    }
+    wrap_jsonp(request);
+    if (!*gzipped && request->gzip_reply && reply->body.n >= GZIP_FROM_BYTES)
+        *gzipped = gzip_body(&reply->body);
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(reply->body.n, reply->body.p, MHD_RESPMEM_MUST_FREE);
+    if (response != NULL)
+        reply->body = (struct buf){0};
+    return response;
+}
+
+static bool origin_allowed(const struct config *config, str origin) {
+    str list = config_str(config, CONFIG_CORS_DOMAINS);
+    while (list.n > 0) {
+        size_t end = str_find(list, ',');
+        str one = str_trim((str){list.p, end});
+        if (str_eq(one, STR("*")) || str_eq_nocase(one, origin))
+            return true;
+        list = str_from(list, end < list.n ? end + 1 : end);
+    }
+    return false;
+}
+
+/* Answers what cross-origin rules answer; true if the request ends here. */
+static bool check_origin(struct http_request *request, const char **allowed) {
+    const struct config *config = request->instance->config;
+    const char *origin = request->header(request, "Origin");
+    bool configured = config->text[CONFIG_CORS_DOMAINS][0] != '\0';
+    *allowed = NULL;
+    if (configured && origin != NULL && origin[0] != '\0') {
+        if (!origin_allowed(config, str_of(origin))) {
+            char details[300];
+            snprintf(details, sizeof(details), "The domain [%.200s] is not permitted access",
+                     origin);
+            http_reply_error(request, 200, "CORS domain not allowed", details);
+            return true;
+        }
+        *allowed = origin;
+    }
+    if (request->verb != HTTP_OPTIONS)
+        return false;
+    if (*allowed != NULL)
+        http_reply_empty(request, 200);
+    else
+        http_reply_error(request, 405, "Method not allowed",
+                         "The HTTP method [OPTIONS] is not permitted");
+    return true;
+}
+
+static enum MHD_Result send_reply(struct http_request *request, const char *allowed_origin) {
+    const char *type = guess_type(request);
+    bool gzipped = request->reply_encoded;
+    int status = request->reply.status;
+    struct MHD_Response *response = make_response(request, &gzipped);
+    buf_fini(&request->reply.body);
+    if (response == NULL)
+        return MHD_NO;
+    if (status != 204)
+        MHD_add_response_header(response, "Content-Type", type);
+    if (gzipped)
+        MHD_add_response_header(response, "Content-Encoding", "gzip");
+    if (allowed_origin != NULL) {
+        MHD_add_response_header(response, "Access-Control-Allow-Origin", allowed_origin);
+        MHD_add_response_header(response, "Access-Control-Allow-Methods", "GET, POST, PUT, DELETE");
+        MHD_add_response_header(response, "Access-Control-Allow-Headers",
+                                request->instance->config->text[CONFIG_CORS_HEADERS]);
+    }
+    if (status == 503)
+        MHD_add_response_header(response, "Retry-After", "5");
+    enum MHD_Result result = MHD_queue_response(request->connection, (unsigned)status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+/* ---- requests ---- */
+
+static const char *header_of(const struct http_request *request, const char *name) {
+    return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
+}
+
+static enum http_verb verb_of(const char *method) {
+    static const struct {
+        const char *name;
+        enum http_verb verb;
+    } verbs[] = {
+        {"GET", HTTP_GET}, {"HEAD", HTTP_GET},      {"POST", HTTP_POST},
+        {"PUT", HTTP_PUT}, {"DELETE", HTTP_DELETE}, {"OPTIONS", HTTP_OPTIONS},
+    };
+    for (size_t i = 0; i < COUNT_OF(verbs); i++)
+        if (strcmp(method, verbs[i].name) == 0)
+            return verbs[i].verb;
+    return HTTP_OTHER;
+}
+
+static bool takes_gzip(const char *accept) {
+    return accept != NULL && strstr(accept, "gzip") != NULL && strstr(accept, "gzip;q=0") == NULL;
+}
+
+static void refused(struct http_request *request, int status) {
+    if (status == 413)
+        http_reply_error(request, 413, "Request body is too large",
+                         "The limit is http.body_bytes_max");
+    else
+        http_reply_error(request, 503, "The server is over its memory budget, retry later", NULL);
+}
+
+static void prepare_and_route(struct exchange *exchange, struct http_request *request,
+                              const char **allowed_origin) {
+    struct err err = {0};
+    struct http_uri uri;
+    if (http_uri_parse(str_of(exchange->target), request->arena, &uri, &err) < 0) {
+        request->api = strncmp(exchange->target, "/api", 4) == 0;
+        http_reply_err(request, &err);
+        return;
+    }
+    request->uri = &uri;
+    request->api = uri.path.n >= 4 && str_eq_nocase((str){uri.path.p, 4}, STR("/api"));
+    if (exchange->refuse_status != 0) {
+        refused(request, exchange->refuse_status);
+    } else if (!check_origin(request, allowed_origin)) {
+        if (decode_body(exchange, request->header(request, "Content-Encoding"), &err) < 0) {
+            http_reply_err(request, &err);
+        } else {
+            request->body = buf_view(&exchange->body);
+            http_route(request);
+        }
+    }
+    wrap_jsonp(request);
+    request->reply.plain = true;
+    request->uri = NULL;
+}
+
+static enum MHD_Result handle(struct exchange *exchange, struct MHD_Connection *connection,
+                              const char *method) {
+    struct http *http = exchange->http;
+    struct arena arena;
+    if (budget_left(&http->instance->budget) < REQUEST_BYTES)
+        store_trim(http->instance->store);
+    arena_init(&arena, &http->instance->budget);
+    const union MHD_ConnectionInfo *fd =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    const union MHD_ConnectionInfo *address =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    char peer[64] = "?";
+    if (address != NULL && address->client_addr != NULL) {
+        struct sockaddr_storage storage = {0};
+        size_t size = address->client_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                                                  : sizeof(struct sockaddr_in);
+        memcpy(&storage, address->client_addr, size);
+        net_peer_name(&storage, peer, sizeof(peer));
+    }
+    struct http_request request = {
+        .instance = http->instance,
+        .put_pool = http->put_pool,
+        .query_gate = http->query_gate,
+        .arena = &arena,
+        .socket = fd == NULL ? -1 : fd->connect_fd,
+        .peer = peer,
+        .method = method,
+        .verb = verb_of(method),
+        .header = header_of,
+        .connection = connection,
+    };
+    request.gzip_reply = takes_gzip(header_of(&request, "Accept-Encoding"));
+    instance_count(&http->instance->counters.rpc_http, 1);
+    const char *allowed_origin = NULL;
+    prepare_and_route(exchange, &request, &allowed_origin);
+    enum MHD_Result result = send_reply(&request, allowed_origin);
+    arena_fini(&arena);
+    release_body(exchange);
+    return result;
+}
+
+/* Decides before the body arrives, from its declared length. */
+static void admit_body(struct exchange *exchange, struct MHD_Connection *connection) {
+    const char *length = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Length");
+    if (length == NULL)
+        return;
+    unsigned long long n = strtoull(length, NULL, 10);
+    if (n > exchange->http->instance->config->number[CONFIG_BODY_MAX])
+        refuse(exchange, 413);
+    else if (n > 0 && (!charge_body(exchange, n) || buf_reserve(&exchange->body, n) == NULL))
+        refuse(exchange, 503);
+}
+
+static enum MHD_Result on_request(void *context, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *upload,
+                                  size_t *upload_size, void **state) {
+    struct exchange *exchange = *state;
+    if (exchange == NULL)
+        return MHD_NO;
+    if (!exchange->started) {
+        exchange->started = true;
+        admit_body(exchange, connection);
+        /* What is too large is answered at once, before it is sent. A body there is no memory for
+           is read and thrown away: a client that is still sending would not see the answer. */
+        return exchange->refuse_status == 413 ? handle(exchange, connection, method) : MHD_YES;
+    }
+    if (*upload_size > 0) {
+        take_body(exchange, upload, *upload_size);
+        *upload_size = 0;
+        return MHD_YES;
+    }
+    return handle(exchange, connection, method);
+}
+
+static void *on_uri(void *context, const char *target, struct MHD_Connection *connection) {
+    struct http *http = context;
+    struct exchange *exchange = calloc(1, sizeof(*exchange));
+    if (exchange == NULL || (exchange->target = strdup(target)) == NULL) {
+        free(exchange);
+        return NULL;
+    }
+    exchange->http = http;
+    atomic_fetch_add(&http->active, 1);
+    return exchange;
+}
+
+static void on_completed(void *context, struct MHD_Connection *connection, void **state,
+                         enum MHD_RequestTerminationCode code) {
+    struct exchange *exchange = *state;
+    if (exchange == NULL)
+        return;
+    atomic_fetch_sub(&exchange->http->active, 1);
+    release_body(exchange);
+    free(exchange->target);
+    free(exchange);
+    *state = NULL;
+}
+
+static void on_connection(void *context, struct MHD_Connection *connection, void **state,
+                          enum MHD_ConnectionNotificationCode code) {
+    struct http *http = context;
+    if (code == MHD_CONNECTION_NOTIFY_CLOSED)
+        instance_count(&http->instance->counters.connections_closed, 1);
+}
+
+static void on_log(void *context, const char *format, va_list args) {
+    char line[512];
+    vsnprintf(line, sizeof(line), format, args);
+    line[strcspn(line, "\n")] = '\0';
+    report(REPORT_DEBUG, REPORT_CLIENT, "http: %s", line);
+}
+
+enum rc http_start(struct instance *instance, struct http **out, struct err *err) {
+    const struct config *config = instance->config;
+    struct http *http = calloc(1, sizeof(*http));
+    if (http == NULL)
+        return err_set(err, RC_NOMEM, "out of memory");
+    http->instance = instance;
+    uint64_t queries = config->number[CONFIG_QUERIES];
+    http->put_pool = put_pool_new(instance);
+    http->query_gate = query_gate_new(queries == 0 ? 2 * instance->processors : (uint32_t)queries);
+    uint64_t timeout_s = config->number[CONFIG_SOCKET_TIMEOUT];
+    if (http->put_pool != NULL && http->query_gate != NULL)
+        http->daemon = MHD_start_daemon(
+            MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
+                MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ITC | MHD_USE_ERROR_LOG,
+            0, NULL, NULL, on_request, http, MHD_OPTION_EXTERNAL_LOGGER, on_log, http,
+            MHD_OPTION_URI_LOG_CALLBACK, on_uri, http, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
+            http, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_CONNECTION_TIMEOUT,
+            (unsigned)(timeout_s == 0 ? IDLE_TIMEOUT_S : timeout_s),
+            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
+            MHD_OPTION_CONNECTION_LIMIT, 65536u, MHD_OPTION_THREAD_STACK_SIZE,
+            (size_t)THREAD_STACK_BYTES, MHD_OPTION_END);
+    if (http->daemon == NULL) {
+        http_stop(http, 0);
+        return err_set(err, RC_NOMEM, "cannot start the HTTP server");
+    }
+    *out = http;
+    return RC_OK;
+}
+
+void http_adopt(struct http *http, int connection, const struct sockaddr_storage *peer,
+                socklen_t peer_size) {
+    if (atomic_load(&http->stopping)) {
+        net_close(connection);
+        instance_count(&http->instance->counters.connections_closed, 1);
+        return;
+    }
+    if (MHD_add_connection(http->daemon, connection, (const struct sockaddr *)peer, peer_size) !=
+        MHD_YES) {
+        report(REPORT_WARN, REPORT_CLIENT, "an HTTP connection could not be served");
+        instance_count(&http->instance->counters.connections_closed, 1);
+    }
+}
+
+void http_stop(struct http *http, uint32_t drain_ms) {
+    if (http == NULL)
+        return;
+    atomic_store(&http->stopping, true);
+    for (uint32_t waited = 0; waited < drain_ms && atomic_load(&http->active) > 0;
+         waited += DRAIN_STEP_MS)
+        clock_sleep_ns(DRAIN_STEP_MS * INT64_C(1000000));
+    if (http->daemon != NULL)
+        MHD_stop_daemon(http->daemon);
+    put_pool_free(http->put_pool);
+    query_gate_free(http->query_gate);
+    free(http);
+}

@@ -1,0 +1,228 @@
+/*
+ * /api/query/last: the newest point of each series. The index answers it, so no meta tables are
+ * needed; back_scan bounds how far back the newest point may lie.
+ */
+#include "server/http_last.h"
+
+#include "server/series_spec.h"
+#include "store/scan.h"
+#include "wire/json_out.h"
+#include "wire/number.h"
+
+#include <jansson.h>
+
+struct last {
+    struct http_request *request;
+    struct scan scan;
+    struct json_out json;
+    int64_t from_ms;
+    int64_t now_ms;
+    bool resolve;
+    uint32_t queries;
+    struct err err;
+};
+
+static void put_names(struct last *last, const struct series *series) {
+    struct series_key key;
+    index_key(last->request->instance->index, series, &key);
+    json_out_key(&last->json, STR("metric"));
+    json_out_string(&last->json, key.metric);
+}
+
+static void put_tags(struct last *last, const struct series *series) {
+    struct series_key key;
+    index_key(last->request->instance->index, series, &key);
+    json_out_key(&last->json, STR("tags"));
+    json_out_object(&last->json);
+    for (uint32_t i = 0; i < key.tag_count; i++) {
+        json_out_key(&last->json, key.tags[i].key);
+        json_out_string(&last->json, key.tags[i].value);
+    }
+    json_out_object_end(&last->json);
+}
+
+static enum rc put_series(struct last *last, struct series *series) {
+    int64_t time_ms;
+    struct value value;
+    int found = scan_last(&last->scan, series, last->from_ms, LIMIT_TIME_MS_MAX, &time_ms, &value);
+    if (found <= 0)
+        return (enum rc)found;
+    struct json_out *json = &last->json;
+    json_out_object(json);
+    if (last->resolve)
+        put_names(last, series);
+    json_out_key(json, STR("timestamp"));
+    json_out_int(json, time_ms);
+    struct buf text = {0};
+    if (value.is_float)
+        number_put_double(&text, points_double_of(value.bits));
+    else
+        number_put_int(&text, (int64_t)value.bits);
+    json_out_key(json, STR("value"));
+    json_out_string(json, buf_view(&text));
+    buf_reset(&text);
+    if (last->resolve)
+        put_tags(last, series);
+    index_tsuid(last->request->instance->index, series, &text);
+    json_out_key(json, STR("tsuid"));
+    json_out_string(json, buf_view(&text));
+    buf_fini(&text);
+    json_out_object_end(json);
+    return RC_OK;
+}
+
+static enum rc no_such_name(struct last *last, const char *kind, str name) {
+    err_set_http(&last->err, RC_INVALID, 400, "No such name for '%s': '%.*s'", kind, STR_ARG(name));
+    err_details(&last->err, "No such name for '%s': '%.*s'", kind, STR_ARG(name));
+    return RC_INVALID;
+}
+
+/* All series of the metric that have the given tags. */
+static enum rc put_matching(struct last *last, const struct series_spec *spec) {
+    struct index *index = last->request->instance->index;
+    struct index_condition conditions[LIMIT_TAGS_MAX];
+    uint32_t values[LIMIT_TAGS_MAX];
+    uint32_t metric = index_uid(index, INDEX_METRIC, spec->metric);
+    last->queries++;
+    if (spec->metric.n == 0)
+        return err_set(&last->err, RC_INVALID, "Missing metric or tsuids");
+    if (metric == 0)
+        return no_such_name(last, "metrics", spec->metric);
+    for (uint32_t i = 0; i < spec->tag_count; i++) {
+        uint32_t key = index_uid(index, INDEX_TAGK, spec->tags[i].key);
+        values[i] = index_uid(index, INDEX_TAGV, spec->tags[i].value);
+        if (key == 0)
+            return no_such_name(last, "tagk", spec->tags[i].key);
+        if (values[i] == 0 && spec->tags[i].value.n > 0)
+            return no_such_name(last, "tagv", spec->tags[i].value);
+        conditions[i] = (struct index_condition){
+            .kind = spec->tags[i].value.n == 0 ? INDEX_HAS_KEY : INDEX_VALUE_IN,
+            .key_uid = key,
+            .value_uids = &values[i],
+            .value_count = 1,
+        };
+    }
+    struct series_vec found = {0};
+    enum rc rc = index_select(index, metric, conditions, spec->tag_count, -1, &found);
+    for (size_t i = 0; rc == RC_OK && i < found.n; i++)
+        rc = put_series(last, found.p[i]);
+    series_vec_fini(&found);
+    return rc;
+}
+
+static enum rc put_tsuid(struct last *last, str tsuid) {
+    last->queries++;
+    struct series *series = index_by_tsuid(last->request->instance->index, tsuid);
+    if (series == NULL)
+        return no_such_name(last, "tsuid", tsuid);
+    return put_series(last, series);
+}
+
+static enum rc from_uri(struct last *last) {
+    const struct http_request *request = last->request;
+    for (uint32_t i = 0; i < request->uri->parameter_count; i++) {
+        str name = request->uri->parameters[i].name;
+        str value = request->uri->parameters[i].value;
+        if (str_eq(name, STR("timeseries"))) {
+            struct series_spec spec;
+            TRY(series_spec_parse(value, &spec, &last->err));
+            TRY(put_matching(last, &spec));
+        } else if (str_eq(name, STR("tsuids"))) {
+            while (value.n > 0) {
+                size_t end = str_find(value, ',');
+                TRY(put_tsuid(last, (str){value.p, end}));
+                value = str_from(value, end < value.n ? end + 1 : end);
+            }
+        }
+    }
+    return RC_OK;
+}
+
+static str json_text(const json_t *value) {
+    return json_is_string(value) ? (str){json_string_value(value), json_string_length(value)}
+                                 : (str){NULL, 0};
+}
+
+static enum rc from_sub_query(struct last *last, const json_t *sub) {
+    const json_t *tsuids = json_object_get(sub, "tsuids");
+    for (size_t i = 0; i < json_array_size(tsuids); i++)
+        TRY(put_tsuid(last, json_text(json_array_get(tsuids, i))));
+    if (json_array_size(tsuids) > 0)
+        return RC_OK;
+    struct series_spec spec = {.metric = json_text(json_object_get(sub, "metric"))};
+    const char *key;
+    json_t *value;
+    json_object_foreach(json_object_get(sub, "tags"), key, value) {
+        if (spec.tag_count == LIMIT_TAGS_MAX)
+            return err_set(&last->err, RC_INVALID, "too many tags: more than %d", LIMIT_TAGS_MAX);
+        spec.tags[spec.tag_count++] = (struct series_spec_tag){str_of(key), json_text(value)};
+    }
+    return put_matching(last, &spec);
+}
+
+static void set_back_scan(struct last *last, int64_t hours) {
+    const int64_t hour_ms = 3600000;
+    if (hours > 0 && hours < last->now_ms / hour_ms)
+        last->from_ms = (last->now_ms / hour_ms - hours) * hour_ms;
+}
+
+static enum rc from_body(struct last *last, const json_t *body) {
+    last->resolve = json_is_true(json_object_get(body, "resolveNames"));
+    set_back_scan(last, (int64_t)json_number_value(json_object_get(body, "backScan")));
+    const json_t *queries = json_object_get(body, "queries");
+    for (size_t i = 0; i < json_array_size(queries); i++)
+        TRY(from_sub_query(last, json_array_get(queries, i)));
+    return RC_OK;
+}
+
+static enum rc parse_and_put(struct last *last) {
+    struct http_request *request = last->request;
+    if (request->verb != HTTP_POST) {
+        last->resolve = http_request_flag(request, "resolve");
+        str back = http_request_parameter(request, "back_scan");
+        int64_t hours;
+        char bad;
+        if (back.n > 0 && number_parse_int(back, &hours, &bad) != NUMBER_OK)
+            return err_set(&last->err, RC_INVALID, "Unable to parse back_scan parameter");
+        set_back_scan(last, back.n > 0 ? hours : 0);
+        return from_uri(last);
+    }
+    json_error_t error;
+    json_t *body = json_loadb(request->body.p, request->body.n, 0, &error);
+    if (body == NULL) {
+        err_set(&last->err, RC_INVALID, "Unable to parse the given JSON");
+        err_details(&last->err, "%s at byte %d", error.text, error.position);
+        return RC_INVALID;
+    }
+    enum rc rc = from_body(last, body);
+    json_decref(body);
+    return rc;
+}
+
+void http_last_handle(struct http_request *request) {
+    if (request->verb == HTTP_POST && !http_need_body(request))
+        return;
+    struct last last = {
+        .request = request,
+        .json = {.out = &request->reply.body},
+        .now_ms = clock_wall_ms(&clock_system),
+        .from_ms = INT64_MIN,
+    };
+    request->reply.status = 200;
+    enum rc rc = scan_init(&last.scan, request->instance->store, &request->instance->budget);
+    if (rc < 0) {
+        http_reply_error(request, 503, err_text(rc), "");
+        return;
+    }
+    json_out_array(&last.json);
+    rc = parse_and_put(&last);
+    json_out_array_end(&last.json);
+    scan_fini(&last.scan);
+    if (rc == RC_OK && last.queries == 0)
+        rc = err_set(&last.err, RC_INVALID, "Missing sub queries");
+    if (rc < 0) {
+        if (last.err.message[0] == '\0')
+            err_set(&last.err, rc, "%s", err_text(rc));
+        http_reply_err(request, &last.err);
+    }
+}

@@ -1,0 +1,204 @@
+#include "server/put_writer.h"
+
+#include "base/check.h"
+#include "store/key_cache.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    CACHE_SHARE = 16, /* a cache may take a 16th of the memory limit, but not more than: */
+    CACHE_BYTES_MAX = 96 << 20,
+    KEEP_POINTS_MAX = 1 << 18, /* columns longer than this are given back after the batch */
+};
+
+struct put_writer {
+    struct instance *instance;
+    struct key_cache *cache;
+    struct put_writer *next; /* in the pool */
+    size_t count;
+    size_t capacity;
+    size_t charged_bytes;
+    struct series **series;
+    int64_t *time_ms;
+    uint64_t *bits;
+    uint8_t *is_float;
+};
+
+static const size_t row_bytes =
+    sizeof(struct series *) + sizeof(int64_t) + sizeof(uint64_t) + sizeof(uint8_t);
+
+struct put_writer *put_writer_new(struct instance *instance) {
+    struct put_writer *writer = calloc(1, sizeof(*writer));
+    if (writer == NULL)
+        return NULL;
+    writer->instance = instance;
+    size_t share = (size_t)instance->budget.limit_bytes / CACHE_SHARE;
+    writer->cache = key_cache_new(share > 0 && share < CACHE_BYTES_MAX ? share : CACHE_BYTES_MAX,
+                                  &instance->budget);
+    if (writer->cache == NULL) {
+        free(writer);
+        return NULL;
+    }
+    return writer;
+}
+
+static void give_columns_back(struct put_writer *writer) {
+    free(writer->series);
+    free(writer->time_ms);
+    free(writer->bits);
+    free(writer->is_float);
+    budget_release(&writer->instance->budget, writer->charged_bytes);
+    writer->series = NULL;
+    writer->time_ms = NULL;
+    writer->bits = NULL;
+    writer->is_float = NULL;
+    writer->capacity = 0;
+    writer->charged_bytes = 0;
+}
+
+void put_writer_free(struct put_writer *writer) {
+    if (writer == NULL)
+        return;
+    give_columns_back(writer);
+    key_cache_free(writer->cache);
+    free(writer);
+}
+
+void put_writer_begin(struct put_writer *writer) {
+    CHECK(writer->count == 0);
+    key_cache_begin(writer->cache, store_writers_enter(writer->instance->store));
+}
+
+static bool grow_column(void *column_pointer, size_t capacity, size_t size) {
+    void *old;
+    memcpy(&old, column_pointer, sizeof(old));
+    void *grown = realloc(old, capacity * size);
+    if (grown == NULL)
+        return false;
+    memcpy(column_pointer, &grown, sizeof(grown));
+    return true;
+}
+
+static bool grow(struct put_writer *writer) {
+    size_t capacity = writer->capacity == 0 ? 1024 : writer->capacity * 2;
+    size_t more = (capacity - writer->capacity) * row_bytes;
+    if (!budget_charge(&writer->instance->budget, more))
+        return false;
+    writer->charged_bytes += more;
+    if (!grow_column(&writer->series, capacity, sizeof(*writer->series)) ||
+        !grow_column(&writer->time_ms, capacity, sizeof(*writer->time_ms)) ||
+        !grow_column(&writer->bits, capacity, sizeof(*writer->bits)) ||
+        !grow_column(&writer->is_float, capacity, sizeof(*writer->is_float)))
+        return false;
+    writer->capacity = capacity;
+    return true;
+}
+
+static enum rc resolve(struct put_writer *writer, str metric, str tags, put_writer_split *split,
+                       void *context, struct series **series, struct err *err) {
+    struct series_key key;
+    TRY(split(context, &key, err));
+    TRY(series_key_canonicalise(&key, err));
+    TRY(series_key_check(&key, &writer->instance->rules, err));
+    TRY(index_series(writer->instance->index, &key, series, err));
+    key_cache_add(writer->cache, metric, tags, *series);
+    return RC_OK;
+}
+
+enum rc put_writer_add(struct put_writer *writer, str metric, str tags, put_writer_split *split,
+                       void *context, int64_t time_ms, struct value value, struct err *err) {
+    if (UNLIKELY(writer->count == writer->capacity) && !grow(writer))
+        return err_set(err, RC_THROTTLE, "the server is over its memory budget, retry later");
+    struct series *series = key_cache_find(writer->cache, metric, tags);
+    if (UNLIKELY(series == NULL))
+        TRY(resolve(writer, metric, tags, split, context, &series, err));
+    size_t at = writer->count++;
+    writer->series[at] = series;
+    writer->time_ms[at] = time_ms;
+    writer->bits[at] = value.bits;
+    writer->is_float[at] = value.is_float;
+    return RC_OK;
+}
+
+enum rc put_writer_flush(struct put_writer *writer, uint64_t *stored, uint64_t *commit,
+                         struct err *err) {
+    enum rc rc = RC_OK;
+    size_t done = 0;
+    *commit = 0;
+    while (rc == RC_OK && done < writer->count) {
+        size_t left = writer->count - done;
+        uint32_t part = (uint32_t)(left < LIMIT_BATCH_POINTS ? left : LIMIT_BATCH_POINTS);
+        struct store_batch batch = {part, writer->series + done, writer->time_ms + done,
+                                    writer->bits + done, writer->is_float + done};
+        rc = store_append(writer->instance->store, &batch, commit, err);
+        if (rc == RC_OK)
+            done += part;
+    }
+    *stored = done;
+    put_writer_abandon(writer);
+    return rc;
+}
+
+void put_writer_abandon(struct put_writer *writer) {
+    store_writers_leave(writer->instance->store);
+    writer->count = 0;
+    if (writer->capacity > KEEP_POINTS_MAX)
+        give_columns_back(writer);
+}
+
+uint64_t put_writer_pending(const struct put_writer *writer) {
+    return writer->count;
+}
+
+struct put_pool {
+    struct instance *instance;
+    struct mutex lock;
+    struct condition changed;
+    struct put_writer *idle; /* newest first */
+    uint32_t count;          /* writers that exist */
+};
+
+struct put_pool *put_pool_new(struct instance *instance) {
+    struct put_pool *pool = calloc(1, sizeof(*pool));
+    if (pool == NULL)
+        return NULL;
+    pool->instance = instance;
+    mutex_init(&pool->lock);
+    condition_init(&pool->changed);
+    return pool;
+}
+
+void put_pool_free(struct put_pool *pool) {
+    if (pool == NULL)
+        return;
+    for (struct put_writer *writer = pool->idle, *next; writer != NULL; writer = next) {
+        next = writer->next;
+        put_writer_free(writer);
+    }
+    condition_fini(&pool->changed);
+    mutex_fini(&pool->lock);
+    free(pool);
+}
+
+struct put_writer *put_pool_take(struct put_pool *pool) {
+    mutex_lock(&pool->lock);
+    while (pool->idle == NULL && pool->count >= pool->instance->processors)
+        condition_wait(&pool->changed, &pool->lock);
+    struct put_writer *writer = pool->idle;
+    if (writer != NULL)
+        pool->idle = writer->next;
+    else if ((writer = put_writer_new(pool->instance)) != NULL)
+        pool->count++;
+    mutex_unlock(&pool->lock);
+    return writer;
+}
+
+void put_pool_give(struct put_pool *pool, struct put_writer *writer) {
+    mutex_lock(&pool->lock);
+    writer->next = pool->idle;
+    pool->idle = writer;
+    condition_signal(&pool->changed);
+    mutex_unlock(&pool->lock);
+}

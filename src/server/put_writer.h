@@ -1,0 +1,56 @@
+/*
+ * The write path of both protocols: raw key bytes -> series (through the key cache) -> columns ->
+ * store. One writer belongs to one thread at a time and is reused; nothing is allocated per point
+ * once its columns have grown.
+ *
+ *     put_writer_begin ... put_writer_add, add, add ... put_writer_flush
+ *
+ * Between begin and flush no series can be removed: keep it to one batch.
+ */
+#pragma once
+
+#include "base/err.h"
+#include "base/str.h"
+#include "model/points.h"
+#include "model/series_key.h"
+#include "server/instance.h"
+
+#include <stdint.h>
+
+struct put_writer;
+
+struct put_writer *put_writer_new(struct instance *instance);
+void put_writer_free(struct put_writer *writer);
+
+void put_writer_begin(struct put_writer *writer);
+
+/* Takes the raw bytes apart into a key (not canonical): put_line_key or put_json_key. */
+typedef enum rc put_writer_split(void *context, struct series_key *key, struct err *err);
+
+/* Adds one point of the series that the raw bytes (metric, tags) name. On a cache miss `split` is
+   called, the key checked and the series looked up or created. RC_INVALID or RC_NOT_FOUND with
+   OpenTSDB's texts; RC_THROTTLE when memory is out. The other points of the batch are unaffected.
+ */
+enum rc put_writer_add(struct put_writer *writer, str metric, str tags, put_writer_split *split,
+                       void *context, int64_t time_ms, struct value value,
+                       struct err *err) MUST_USE;
+
+/* Appends what was added to the store and ends the batch. *stored gets the number of points the
+   store has taken: those of the batch before an error. *commit is what store_commit_wait takes. */
+enum rc put_writer_flush(struct put_writer *writer, uint64_t *stored, uint64_t *commit,
+                         struct err *err) MUST_USE;
+
+/* Ends the batch and stores nothing of it. */
+void put_writer_abandon(struct put_writer *writer);
+
+/* Points added since begin. */
+uint64_t put_writer_pending(const struct put_writer *writer);
+
+/* A pool from which requests borrow writers, the one used last first: its cache is warm. There are
+   at most as many as processors, since nothing they do waits except for memory; a request waits for
+   its turn. */
+struct put_pool;
+struct put_pool *put_pool_new(struct instance *instance);
+void put_pool_free(struct put_pool *pool);
+struct put_writer *put_pool_take(struct put_pool *pool); /* NULL: out of memory */
+void put_pool_give(struct put_pool *pool, struct put_writer *writer);

@@ -1,0 +1,178 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/attr.h"
+#include "os/clock.h"
+#include "server/http_stream.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct script {
+    size_t bytes;
+    enum rc rc;
+    bool disposed;
+    enum rc pushed;
+    enum rc resumed; /* what resuming gives */
+    int64_t deadline_ns;
+    unsigned pauses, resumes;
+};
+
+static void make(void *context, struct http_stream *stream) {
+    struct script *script = context;
+    char block[4096];
+    memset(block, 'x', sizeof(block));
+    for (size_t left = script->bytes; left > 0 && script->pushed == RC_OK;) {
+        size_t n = left < sizeof(block) ? left : sizeof(block);
+        script->pushed = http_stream_push(stream, (str){block, n});
+        left -= n;
+    }
+    struct err err;
+    err_set(&err, script->rc, "the maker failed");
+    http_stream_finish(stream, script->rc, &err);
+}
+
+static void dispose(void *context) {
+    ((struct script *)context)->disposed = true;
+}
+
+static void pause_maker(void *context) {
+    struct script *script = context;
+    assert_int_equal(script->pauses++, script->resumes);
+}
+
+static enum rc resume_maker(void *context) {
+    struct script *script = context;
+    assert_int_equal(++script->resumes, script->pauses);
+    return script->resumed;
+}
+
+static struct http_stream *start(struct script *script) {
+    const struct http_stream_maker maker = {make,    pause_maker, resume_maker,
+                                            dispose, script,      script->deadline_ns};
+    struct http_stream *stream;
+    assert_int_equal(http_stream_start(&maker, false, &stream, NULL), RC_OK);
+    return stream;
+}
+
+static void read_to_end(struct http_stream *stream) {
+    static char block[70000];
+    while (http_stream_read(stream, block, sizeof(block)) > 0)
+        continue;
+}
+
+static void a_short_answer_is_complete(void **state) {
+    struct script script = {.bytes = 10000};
+    struct http_stream *stream = start(&script);
+    struct err err;
+    struct buf body = {0};
+    assert_int_equal(http_stream_settle(stream, &err), HTTP_STREAM_COMPLETE);
+    http_stream_take(stream, &body);
+    assert_int_equal(body.n, 10000);
+    buf_fini(&body);
+    http_stream_free(stream);
+    assert_true(script.disposed);
+    assert_int_equal(script.pauses, 0);
+}
+
+static void an_early_failure_is_told_before_anything_is_sent(void **state) {
+    struct script script = {.bytes = 10000, .rc = RC_LIMIT};
+    struct http_stream *stream = start(&script);
+    struct err err;
+    assert_int_equal(http_stream_settle(stream, &err), HTTP_STREAM_FAILED);
+    assert_string_equal(err.message, "the maker failed");
+    http_stream_free(stream);
+}
+
+static void a_long_answer_arrives_whole(void **state) {
+    struct script script = {.bytes = (size_t)5 << 20};
+    struct http_stream *stream = start(&script);
+    struct err err;
+    assert_int_equal(http_stream_settle(stream, &err), HTTP_STREAM_LONG);
+    size_t total = 0;
+    static char block[70000];
+    ptrdiff_t n;
+    while ((n = http_stream_read(stream, block, sizeof(block))) > 0)
+        total += (size_t)n;
+    assert_int_equal(n, 0);
+    assert_int_equal(total, script.bytes);
+    http_stream_free(stream);
+}
+
+static void a_late_failure_ends_the_answer_with_an_error(void **state) {
+    struct script script = {.bytes = (size_t)5 << 20, .rc = RC_TIMEOUT};
+    struct http_stream *stream = start(&script);
+    struct err err;
+    assert_int_equal(http_stream_settle(stream, &err), HTTP_STREAM_LONG);
+    static char block[70000];
+    ptrdiff_t n;
+    while ((n = http_stream_read(stream, block, sizeof(block))) > 0)
+        continue;
+    assert_int_equal(n, -1);
+    http_stream_free(stream);
+}
+
+static void a_reader_that_goes_stops_the_maker(void **state) {
+    struct script script = {.bytes = (size_t)1 << 30};
+    struct http_stream *stream = start(&script);
+    struct err err;
+    assert_int_equal(http_stream_settle(stream, &err), HTTP_STREAM_LONG);
+    http_stream_free(stream);
+    assert_true(script.disposed);
+    assert_int_equal(script.pushed, RC_CANCELLED);
+}
+
+static void the_maker_is_paused_while_its_reader_is_slow(void **state) {
+    struct script script = {.bytes = (size_t)5 << 20};
+    struct http_stream *stream = start(&script);
+    struct err err;
+    assert_int_equal(http_stream_settle(stream, &err), HTTP_STREAM_LONG);
+    clock_sleep_ns(20 * 1000000);
+    read_to_end(stream);
+    http_stream_free(stream);
+    assert_int_equal(script.pushed, RC_OK);
+    assert_true(script.pauses > 0);
+    assert_int_equal(script.resumes, script.pauses);
+}
+
+static void a_maker_that_may_not_go_on_fails(void **state) {
+    struct script script = {.bytes = (size_t)5 << 20, .resumed = RC_TIMEOUT};
+    struct http_stream *stream = start(&script);
+    struct err err;
+    assert_int_equal(http_stream_settle(stream, &err), HTTP_STREAM_LONG);
+    clock_sleep_ns(20 * 1000000);
+    read_to_end(stream);
+    http_stream_free(stream);
+    assert_int_equal(script.pushed, RC_TIMEOUT);
+    assert_int_equal(script.resumes, 1);
+}
+
+static void a_reader_that_takes_nothing_is_waited_for_until_the_deadline(void **state) {
+    struct script script = {.bytes = (size_t)1 << 30,
+                            .deadline_ns = clock_monotonic_ns() + 50 * 1000000};
+    struct http_stream *stream = start(&script);
+    struct err err;
+    assert_int_equal(http_stream_settle(stream, &err), HTTP_STREAM_LONG);
+    clock_sleep_ns(200 * 1000000);
+    http_stream_free(stream);
+    assert_int_equal(script.pushed, RC_TIMEOUT);
+    assert_int_equal(script.resumes, 1);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_short_answer_is_complete),
+        cmocka_unit_test(an_early_failure_is_told_before_anything_is_sent),
+        cmocka_unit_test(a_long_answer_arrives_whole),
+        cmocka_unit_test(a_late_failure_ends_the_answer_with_an_error),
+        cmocka_unit_test(a_reader_that_goes_stops_the_maker),
+        cmocka_unit_test(the_maker_is_paused_while_its_reader_is_slow),
+        cmocka_unit_test(a_maker_that_may_not_go_on_fails),
+        cmocka_unit_test(a_reader_that_takes_nothing_is_waited_for_until_the_deadline),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
