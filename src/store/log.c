@@ -61,8 +61,10 @@ static void remove_empty_files(struct log *log) {
     log->files.n = kept;
 }
 
-static enum rc start(struct log *log, uint64_t end, struct err *err) {
+static enum rc start(struct log *log, uint64_t end, uint64_t proven, struct err *err) {
     log->end = log->durable = end;
+    log->gap_from = proven;
+    log->gap_to = end;
     for (size_t i = 0; i < log->files.n; i++)
         if (log->files.p[i].sequence > log->sequence)
             log->sequence = log->files.p[i].sequence;
@@ -81,11 +83,12 @@ enum rc log_open(struct medium *medium, uint64_t epoch, uint64_t from,
     if (log == NULL)
         return err_set(err, RC_NOMEM, "cannot open the log: out of memory");
     uint64_t end = from;
+    uint64_t proven = from;
     enum rc rc = log_replay_files(medium, &log->files, err);
     if (rc == RC_OK)
-        rc = log_replay(medium, &log->files, from, apply, context, report, &end, err);
+        rc = log_replay(medium, &log->files, from, apply, context, report, &end, &proven, err);
     if (rc == RC_OK)
-        rc = start(log, end, err);
+        rc = start(log, end, proven, err);
     if (rc != RC_OK) {
         log_free(log);
         return rc;

@@ -47,8 +47,11 @@ struct log_replay_report {
     uint64_t records;         /* applied; one kept in two medium logs counts twice */
     uint64_t bytes;           /* of their contents */
     uint64_t torn_tail_bytes; /* cut off at the very end: an unfinished write */
-    uint64_t damaged_records; /* failed their checksum with good records after them; skipped */
+    uint64_t gap_bytes;       /* missing inside the last commit, with good records after them: most
+                                 likely unfinished, but nothing proves that it was never synced */
+    uint64_t damaged_records; /* failed their checksum although they were durable once; skipped */
     uint64_t damaged_bytes;
+    bool after_gap; /* during the replay: the record at hand stands behind such a gap */
 };
 
 /* Replays every record at or after `from` (the position of a record) in order through `apply` with

@@ -114,7 +114,8 @@ static enum rc begin_file(struct log *log, struct err *err) {
         (void)!medium_remove(log->medium, MEDIUM_LOGS, name, NULL);
         return err_set(err, rc, "cannot begin a log: out of memory");
     }
-    log_record_file_header(header, file.start, log->epoch);
+    uint64_t proven = file.start == log->gap_to ? log->gap_from : file.start;
+    log_record_file_header(header, file.start, log->epoch, proven);
     TRY(medium_log_append(log->file, header, sizeof(header), err));
     log->file_bytes = sizeof(header);
     return RC_OK;
@@ -201,6 +202,8 @@ static void swap_buffers(struct log *log) {
     log->flushing = log->active;
     log->active = empty;
     log->flushing_bytes = log->flushing.n;
+    if (log->flushing.n > 0)
+        log_record_begins_commit(log->flushing.p, log->durable);
 }
 
 static void settle(struct log *log, enum rc rc, const struct err *err, int64_t took_ns) {

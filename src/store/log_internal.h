@@ -8,7 +8,7 @@
 #include "os/thread.h"
 #include "store/log.h"
 
-enum { LOG_FILE_HEADER = 32, LOG_RECORD_HEADER = 24, LOG_NAME_SIZE = 30 };
+enum { LOG_FILE_HEADER = 40, LOG_RECORD_HEADER = 24, LOG_NAME_SIZE = 30 };
 
 /* ---- log_record.c: names and bytes ---- */
 
@@ -26,7 +26,10 @@ void log_record_file_name(const struct log_file *file, char name[LOG_NAME_SIZE])
 /* False if the name is not one of a log file. Does not touch `size`. */
 bool log_record_file_parse(const char *name, struct log_file *file);
 
-void log_record_file_header(uint8_t header[LOG_FILE_HEADER], uint64_t start, uint64_t epoch);
+/* `proven`: what lay before it was durable when the file was begun; at most `start`. */
+void log_record_file_header(uint8_t header[LOG_FILE_HEADER], uint64_t start, uint64_t epoch,
+                            uint64_t proven);
+uint64_t log_record_file_proven(const uint8_t header[LOG_FILE_HEADER]);
 
 enum log_file_header_state { LOG_FILE_HEADER_GOOD, LOG_FILE_HEADER_BAD, LOG_FILE_HEADER_NEWER };
 enum log_file_header_state log_record_file_header_check(const uint8_t header[LOG_FILE_HEADER],
@@ -35,6 +38,10 @@ enum log_file_header_state log_record_file_header_check(const uint8_t header[LOG
 /* `sum` is hash_checksum of the contents. */
 void log_record_header(uint8_t header[LOG_RECORD_HEADER], enum log_record_kind kind, uint32_t n,
                        uint64_t sum, uint64_t position);
+
+/* Marks the record as the first of its commit: everything before it was durable when it was
+   written. */
+void log_record_begins_commit(uint8_t header[LOG_RECORD_HEADER], uint64_t position);
 
 /* True if a record header that was written at `position` starts at `header`. */
 bool log_record_header_holds(const uint8_t header[LOG_RECORD_HEADER], uint64_t position);
@@ -45,6 +52,10 @@ static inline uint32_t log_record_length(const uint8_t *header) {
 
 static inline enum log_record_kind log_record_kind_of(const uint8_t *header) {
     return (enum log_record_kind)header[12];
+}
+
+static inline bool log_record_is_first(const uint8_t *header) {
+    return (header[13] & 1) != 0;
 }
 
 static inline uint64_t log_record_sum(const uint8_t *header) {
@@ -62,11 +73,12 @@ struct log_files {
 enum rc log_replay_files(struct medium *medium, struct log_files *files, struct err *err) MUST_USE;
 enum rc log_replay_add_file(struct log_files *files, const struct log_file *file) MUST_USE;
 
-/* Applies all records at or after `from`; *end is where the log goes on. */
+/* Applies all records at or after `from`; *end is where the log goes on, *proven what the next file
+   says of it. */
 enum rc log_replay(struct medium *medium, const struct log_files *files, uint64_t from,
                    enum rc (*apply)(void *context, enum log_record_kind kind, uint64_t position,
                                     const uint8_t *bytes, size_t n),
-                   void *context, struct log_replay_report *report, uint64_t *end,
+                   void *context, struct log_replay_report *report, uint64_t *end, uint64_t *proven,
                    struct err *err) MUST_USE;
 
 /* ---- log.c and log_commit.c ---- */
@@ -107,8 +119,10 @@ struct log {
     struct medium_log *file;   /* NULL: begin a new one */
     uint64_t file_bytes;       /* written to it */
     struct log_file file_name; /* what `file` is called */
-    uint32_t sequence;         /* of the last file begun */
-    bool has_abandoned;        /* `abandoned` holds nothing that is durable and can go */
+    uint64_t gap_from; /* replay left a gap from here to gap_to: no proof that it was durable */
+    uint64_t gap_to;
+    uint32_t sequence;  /* of the last file begun */
+    bool has_abandoned; /* `abandoned` holds nothing that is durable and can go */
     struct log_file abandoned;
 };
 

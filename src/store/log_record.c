@@ -9,7 +9,7 @@
 #include <string.h>
 
 static const char magic[8] = {'B', 'G', 'L', 'O', 'G', '0', '0', '1'};
-enum { MAGIC_FAMILY = 5 };
+enum { MAGIC_FAMILY = 5, FILE_SUM = LOG_FILE_HEADER - 8 };
 
 /* No log gets there; sums of positions and sizes cannot overflow below. */
 static const uint64_t POSITION_MAX = UINT64_C(1) << 62;
@@ -45,16 +45,22 @@ bool log_record_file_parse(const char *name, struct log_file *file) {
     return true;
 }
 
-void log_record_file_header(uint8_t header[LOG_FILE_HEADER], uint64_t start, uint64_t epoch) {
+void log_record_file_header(uint8_t header[LOG_FILE_HEADER], uint64_t start, uint64_t epoch,
+                            uint64_t proven) {
     memcpy(header, magic, 8);
     bytes_put_u64(header + 8, start);
     bytes_put_u64(header + 16, epoch);
-    bytes_put_u64(header + 24, hash_checksum(header, 24));
+    bytes_put_u64(header + 24, proven);
+    bytes_put_u64(header + FILE_SUM, hash_checksum(header, FILE_SUM));
+}
+
+uint64_t log_record_file_proven(const uint8_t header[LOG_FILE_HEADER]) {
+    return bytes_u64(header + 24);
 }
 
 enum log_file_header_state log_record_file_header_check(const uint8_t header[LOG_FILE_HEADER],
                                                         uint64_t start) {
-    if (bytes_u64(header + 24) != hash_checksum(header, 24) ||
+    if (bytes_u64(header + FILE_SUM) != hash_checksum(header, FILE_SUM) ||
         memcmp(header, magic, MAGIC_FAMILY) != 0)
         return LOG_FILE_HEADER_BAD;
     if (memcmp(header, magic, 8) != 0)
@@ -75,9 +81,14 @@ void log_record_header(uint8_t header[LOG_RECORD_HEADER], enum log_record_kind k
     bytes_put_u64(header, header_check(header, position));
 }
 
+void log_record_begins_commit(uint8_t header[LOG_RECORD_HEADER], uint64_t position) {
+    header[13] |= 1;
+    bytes_put_u64(header, header_check(header, position));
+}
+
 bool log_record_header_holds(const uint8_t header[LOG_RECORD_HEADER], uint64_t position) {
-    uint32_t kind = bytes_u32(header + 12);
     /* Cheap tests first: a search tries every byte of a damaged stretch. */
-    return kind >= 1 && kind <= 255 && log_record_length(header) <= LOG_RECORD_BYTES_MAX &&
+    return header[12] != 0 && header[13] <= 1 && header[14] == 0 && header[15] == 0 &&
+           log_record_length(header) <= LOG_RECORD_BYTES_MAX &&
            bytes_u64(header) == header_check(header, position);
 }

@@ -1,10 +1,11 @@
 /*
  * Replay. Each file is read from its first record to its end, in order of position.
  *
- * What is not a good record is *bad* until it is known what it means: followed by a good record, or
- * before the start of the next file, it is damage; at or after the start of the next file it is the
- * torn tail of an earlier run, which ended there; at the very end of the last file it is the torn
- * tail of the last run.
+ * What is not a good record is *bad* until it is known what it means. A record that begins a commit
+ * proves that all before it was durable once, so what is bad before it is damage; the start of the
+ * next file proves the same as far as its header says. At or after the start of the next file it is
+ * the torn tail of an earlier run, which ended there. What nothing proves is what the last run was
+ * writing when it ended: a torn tail, or a gap where the disk got later sectors but not these.
  */
 #include "base/hash.h"
 #include "store/log_internal.h"
@@ -138,11 +139,12 @@ struct replay {
                      const uint8_t *bytes, size_t n);
     void *context;
     struct log_replay_report *report;
-    uint64_t good_end; /* position after the last good record */
-    uint64_t bad_from; /* the bad stretch [bad_from, bad_to) since the last good record */
-    uint64_t bad_to;
+    uint64_t good_end;  /* position after the last good record */
+    uint64_t bad_from;  /* where the first bad stretch without proof begins */
+    uint64_t bad_bytes; /* in all of them; 0: there is none */
     uint64_t bad_records;
-    uint64_t bad_header_bytes; /* the header of the file is bad, and no good record followed yet */
+    uint64_t
+        bad_header_bytes; /* the header of the file is bad, and nothing proves that it was good */
 };
 
 enum found {
@@ -167,37 +169,47 @@ static enum found examine(struct replay *replay, uint64_t offset, uint64_t posit
     return holds ? FOUND_GOOD : FOUND_BAD_BODY;
 }
 
-static void add_bad(struct replay *replay, uint64_t from, uint64_t to, uint64_t records) {
-    if (replay->bad_to == replay->bad_from)
+/* Positions [from, to) are bad; what lies at or after `limit` is no loss. */
+static void add_bad(struct replay *replay, uint64_t from, uint64_t to, uint64_t limit) {
+    if (to > limit)
+        to = limit;
+    if (from >= to)
+        return;
+    if (replay->bad_bytes == 0)
         replay->bad_from = from;
-    replay->bad_to = to;
-    replay->bad_records += records;
+    replay->bad_bytes += to - from;
+    replay->bad_records++;
 }
 
-/* The bad stretch turns out to be damage as far as it lies before `limit`. */
-static void settle_damage(struct replay *replay, uint64_t limit) {
-    uint64_t to = replay->bad_to < limit ? replay->bad_to : limit;
-    if (replay->bad_from < to) {
-        replay->report->damaged_bytes += to - replay->bad_from;
+/* Forgets the bad stretches: as damage if what lies before `proven` was durable once. */
+static void settle(struct replay *replay, uint64_t proven) {
+    if (replay->bad_bytes > 0 && replay->bad_from < proven) {
+        replay->report->damaged_bytes += replay->bad_bytes;
         replay->report->damaged_records += replay->bad_records;
     }
-    replay->bad_from = replay->bad_to = 0;
+    replay->bad_bytes = 0;
     replay->bad_records = 0;
 }
 
-static enum rc accept(struct replay *replay, uint64_t offset, uint64_t position, uint32_t length,
-                      uint64_t limit) {
+static enum rc accept(struct replay *replay, const struct log_file *file, uint64_t offset,
+                      uint64_t position, uint32_t length) {
     uint64_t end = position + LOG_RECORD_HEADER + length;
-    settle_damage(replay, limit);
-    replay->report->damaged_bytes += replay->bad_header_bytes;
-    replay->bad_header_bytes = 0;
+    const uint8_t *record = bytes_at(&replay->reader, offset, LOG_RECORD_HEADER + length);
+    if (log_record_is_first(record)) {
+        settle(replay, position);
+        /* The first commit of a file is synced together with its header. */
+        if (position > file->start) {
+            replay->report->damaged_bytes += replay->bad_header_bytes;
+            replay->bad_header_bytes = 0;
+        }
+    }
     if (end > replay->good_end)
         replay->good_end = end;
     if (position < replay->from)
         return RC_OK;
     replay->report->records++;
     replay->report->bytes += length;
-    const uint8_t *record = bytes_at(&replay->reader, offset, LOG_RECORD_HEADER + length);
+    replay->report->after_gap = replay->bad_bytes > 0;
     return replay->apply(replay->context, log_record_kind_of(record), position,
                          record + LOG_RECORD_HEADER, length);
 }
@@ -229,9 +241,9 @@ static enum rc replay_records(struct replay *replay, const struct log_file *file
             next = search(replay, offset, position);
         TRY(replay->reader.rc);
         if (found == FOUND_GOOD)
-            TRY(accept(replay, offset, position, length, limit));
+            TRY(accept(replay, file, offset, position, length));
         else
-            add_bad(replay, position, position + (next - offset), position < limit);
+            add_bad(replay, position, position + (next - offset), limit);
         offset = next;
     }
     return RC_OK;
@@ -260,7 +272,23 @@ static uint64_t file_end(const struct log_file *file) {
     return file->start + (file->size > LOG_FILE_HEADER ? file->size - LOG_FILE_HEADER : 0);
 }
 
-static enum rc replay_file(struct replay *replay, const struct log_file *file, uint64_t limit) {
+/* What the header of the file that follows says was durable before it; all, if it says nothing. */
+static enum rc read_proven(struct replay *replay, const struct log_file *next, uint64_t *proven) {
+    *proven = next->start;
+    reader_open(&replay->reader, next);
+    const uint8_t *header = bytes_at(&replay->reader, 0, LOG_FILE_HEADER);
+    if (header != NULL && log_record_file_header_check(header, next->start) == LOG_FILE_HEADER_GOOD)
+        *proven = log_record_file_proven(header);
+    return replay->reader.rc;
+}
+
+/* `next` is the file that follows, or NULL. */
+static enum rc replay_file(struct replay *replay, const struct log_file *file,
+                           const struct log_file *next) {
+    uint64_t limit = next == NULL ? UINT64_MAX : next->start;
+    uint64_t proven = 0;
+    if (next != NULL)
+        TRY(read_proven(replay, next, &proven));
     reader_open(&replay->reader, file);
     replay->bad_header_bytes = 0;
     TRY(check_file_header(replay, file));
@@ -268,37 +296,53 @@ static enum rc replay_file(struct replay *replay, const struct log_file *file, u
     if (replay->from > file->start)
         offset += replay->from - file->start;
     TRY(replay_records(replay, file, offset, limit));
-    if (limit == UINT64_MAX)
+    if (next == NULL)
         return RC_OK;
     uint64_t end = file_end(file);
-    if (end < replay->from)
-        end = replay->from;
-    if (end < limit)
-        add_bad(replay, end, limit, replay->bad_from == replay->bad_to);
-    settle_damage(replay, limit);
+    add_bad(replay, end < replay->from ? replay->from : end, limit, limit);
+    settle(replay, proven);
+    if (file->start < proven)
+        replay->report->damaged_bytes += replay->bad_header_bytes;
+    return RC_OK;
+}
+
+/* How many files there are but for those at the end that were begun and never synced: they prove
+   nothing. */
+static enum rc count_files(struct replay *replay, const struct log_files *files, size_t *count) {
+    for (*count = files->n; *count > 0; --*count) {
+        const struct log_file *last = &files->p[*count - 1];
+        if (last->size > LOG_FILE_HEADER)
+            return RC_OK;
+        reader_open(&replay->reader, last);
+        const uint8_t *header = bytes_at(&replay->reader, 0, LOG_FILE_HEADER);
+        TRY(replay->reader.rc);
+        if (header != NULL &&
+            log_record_file_header_check(header, last->start) != LOG_FILE_HEADER_BAD)
+            return RC_OK;
+    }
     return RC_OK;
 }
 
 static enum rc replay_files(struct replay *replay, const struct log_files *files) {
+    size_t count;
+    TRY(count_files(replay, files, &count));
     size_t first = 0;
-    while (first + 1 < files->n && files->p[first + 1].start <= replay->from &&
+    while (first + 1 < count && files->p[first + 1].start <= replay->from &&
            file_end(&files->p[first]) <= replay->from)
         first++;
-    if (files->n > 0 && files->p[0].start > replay->from) {
-        add_bad(replay, replay->from, files->p[0].start, 1);
-        settle_damage(replay, UINT64_MAX);
+    if (files->n > 0) {
+        add_bad(replay, replay->from, files->p[0].start, UINT64_MAX);
+        settle(replay, UINT64_MAX);
     }
-    for (size_t i = first; i < files->n; i++) {
-        bool last = i + 1 == files->n;
-        TRY(replay_file(replay, &files->p[i], last ? UINT64_MAX : files->p[i + 1].start));
-    }
+    for (size_t i = first; i < count; i++)
+        TRY(replay_file(replay, &files->p[i], i + 1 == count ? NULL : &files->p[i + 1]));
     return RC_OK;
 }
 
 enum rc log_replay(struct medium *medium, const struct log_files *files, uint64_t from,
                    enum rc (*apply)(void *context, enum log_record_kind kind, uint64_t position,
                                     const uint8_t *bytes, size_t n),
-                   void *context, struct log_replay_report *report, uint64_t *end,
+                   void *context, struct log_replay_report *report, uint64_t *end, uint64_t *proven,
                    struct err *err) {
     *report = (struct log_replay_report){0};
     struct replay replay = {
@@ -311,9 +355,16 @@ enum rc log_replay(struct medium *medium, const struct log_files *files, uint64_
     };
     enum rc rc = replay_files(&replay, files);
     free(replay.reader.window);
-    report->torn_tail_bytes = replay.bad_to - replay.bad_from + replay.bad_header_bytes;
     *end = replay.good_end;
     if (files->n > 0 && files->p[files->n - 1].start > *end)
         *end = files->p[files->n - 1].start;
+    *proven = *end;
+    report->after_gap = false;
+    if (replay.bad_bytes > 0 && replay.bad_from < *end) {
+        *proven = replay.bad_from;
+        report->gap_bytes = replay.bad_bytes;
+    } else {
+        report->torn_tail_bytes = replay.bad_bytes + replay.bad_header_bytes;
+    }
     return rc;
 }

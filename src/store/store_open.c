@@ -339,7 +339,8 @@ static enum rc replay_points(struct replay *replay, uint64_t position, const uin
                          points->is_float[i]))
             return RC_NOMEM;
     }
-    if (lost > 0) {
+    /* Where their names were in an unfinished write, the points were acknowledged to nobody. */
+    if (lost > 0 && !store->replay.after_gap) {
         char line[128];
         snprintf(line, sizeof(line),
                  "%" PRIu32 " points of unknown series at %" PRIu64 " in the log", lost, position);
@@ -423,6 +424,11 @@ static enum rc open_log(struct store *store, struct err *err) {
     if (report->torn_tail_bytes > 0)
         store_report(store, "log: an unfinished write of %" PRIu64 " bytes at the end was cut off",
                      report->torn_tail_bytes);
+    if (report->gap_bytes > 0)
+        store_report(store,
+                     "log: %" PRIu64 " bytes inside the last commit are unfinished or damaged and "
+                     "were left out",
+                     report->gap_bytes);
     if (report->damaged_records > 0)
         store_report(store, "log: %" PRIu64 " damaged records (%" PRIu64 " bytes) were left out",
                      report->damaged_records, report->damaged_bytes);

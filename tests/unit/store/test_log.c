@@ -135,7 +135,7 @@ static void a_new_log_is_empty(void **state) {
     assert_int_equal(log_end(log), 0);
     assert_int_equal(seen->count, 0);
     assert_int_equal(log_close(log, NULL), RC_OK);
-    assert_files(medium, "log-0000000000000000-00000001=32 ");
+    assert_files(medium, "log-0000000000000000-00000001=40 ");
     free(seen);
     medium_close(medium);
 }
@@ -254,7 +254,7 @@ static void restarts_without_writes_leave_one_file(void **state) {
     char expected[128];
     size_t whole = 24 + record_length(0);
     snprintf(expected, sizeof(expected),
-             "log-0000000000000000-00000001=%zu log-%016zx-00000006=32 ", 32 + whole, whole);
+             "log-0000000000000000-00000001=%zu log-%016zx-00000006=40 ", 40 + whole, whole);
     assert_files(medium, expected);
     free(seen);
     medium_close(medium);
@@ -622,7 +622,7 @@ static void a_flipped_bit_costs_one_record_and_is_reported(void **state) {
         assert_int_equal(memory_medium_flip_bit(medium, MEDIUM_LOGS, picked.name, picked.bit),
                          RC_OK);
         log = open_log(medium, 0, &small_files, seen, &report);
-        bool in_file_header = picked.bit < 32 * 8;
+        bool in_file_header = picked.bit < 40 * 8;
         assert_true(report.damaged_bytes > 0);
         assert_int_equal(report.torn_tail_bytes, 0);
         assert_int_equal(report.damaged_records, in_file_header ? 0 : 1);
@@ -735,19 +735,88 @@ static void a_torn_tail_is_cut_off_and_told_apart_from_damage(void **state) {
     medium_close(medium);
 }
 
+/* The power goes while a commit of many records is synced: the disk may have any of its sectors. */
+static void what_an_interrupted_commit_left_is_never_taken_for_damage(void **state) {
+    enum { COUNT = 30, SEEDS = 200 };
+    static const struct log_options patient = {.commit_interval_ms = 60000};
+    uint32_t gaps = 0;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct medium *medium = memory();
+        struct log_replay_report report;
+        struct seen *seen = seen_new(COUNT + 2);
+        struct log *log = open_log(medium, 0, &patient, seen, &report);
+        uint64_t end;
+        for (uint32_t i = 0; i < COUNT; i++)
+            assert_int_equal(push(log, i, &end), RC_OK);
+        /* The next operation is the write, the one after it the sync. */
+        memory_medium_set_faults(medium, &(struct memory_medium_faults){.crash_at_operation = 2});
+        assert_true(log_wait(log, end, 0, NULL) < 0);
+        log_close(log, NULL);
+        memory_medium_power_cycle(medium, seed);
+        for (uint32_t again = 0; again < 3; again++) {
+            log = open_log(medium, 0, &usual, seen, &report);
+            assert_int_equal(report.damaged_records + report.damaged_bytes, 0);
+            assert_false(report.after_gap);
+            gaps += again == 0 && report.gap_bytes > 0;
+            assert_true(again == 0 || report.gap_bytes + report.torn_tail_bytes == 0);
+            if (again < 2) {
+                assert_int_equal(push(log, COUNT + again, &end), RC_OK);
+                assert_int_equal(log_wait(log, end, 0, NULL), RC_OK);
+            }
+            log_close(log, NULL);
+        }
+        assert_int_equal(seen->number[seen->count - 2], COUNT);
+        assert_int_equal(seen->number[seen->count - 1], COUNT + 1);
+        free(seen);
+        medium_close(medium);
+    }
+    assert_true(gaps > SEEDS / 20);
+}
+
+static void a_later_commit_proves_that_what_is_bad_was_durable(void **state) {
+    static const struct log_options patient = {.commit_interval_ms = 60000};
+    for (uint32_t commits = 1; commits <= 2; commits++) {
+        struct medium *medium = memory();
+        struct log_replay_report report;
+        struct seen *seen = seen_new(20);
+        struct log *log = open_log(medium, 0, &patient, seen, &report);
+        uint64_t end[10], last;
+        for (uint32_t i = 0; i < 10; i++)
+            assert_int_equal(push(log, i, &end[i]), RC_OK);
+        assert_int_equal(log_wait(log, end[9], 0, NULL), RC_OK);
+        for (uint32_t i = 1; i < commits; i++) {
+            assert_int_equal(push(log, 10, &last), RC_OK);
+            assert_int_equal(log_wait(log, last, 0, NULL), RC_OK);
+        }
+        log_close(log, NULL);
+        assert_int_equal(memory_medium_flip_bit(medium, MEDIUM_LOGS,
+                                                "log-0000000000000000-00000001",
+                                                (40 + end[3] + 30) * 8),
+                         RC_OK);
+        log = open_log(medium, 0, &patient, seen, &report);
+        assert_int_equal(seen->count, 9 + commits - 1);
+        assert_int_equal(report.damaged_records, commits - 1);
+        assert_int_equal(report.damaged_bytes, commits == 1 ? 0 : end[4] - end[3]);
+        assert_int_equal(report.gap_bytes, commits == 1 ? end[4] - end[3] : 0);
+        assert_int_equal(report.torn_tail_bytes, 0);
+        log_close(log, NULL);
+        free(seen);
+        medium_close(medium);
+    }
+}
+
 static void a_log_of_a_newer_version_is_refused(void **state) {
     struct medium *medium = memory();
     struct log_replay_report report;
     struct log *log;
     struct medium_log *file;
     struct err err;
-    uint8_t header[32] = "BGLOG002";
-    bytes_put_u64(header + 24, 0);
+    uint8_t header[40] = "BGLOG002";
     assert_int_equal(medium_log_create(medium, "log-0000000000000000-00000001", 1, &file, NULL),
                      RC_OK);
 
-    bytes_put_u64(header + 24, hash_checksum(header, 24));
-    assert_int_equal(medium_log_append(file, header, 32, NULL), RC_OK);
+    bytes_put_u64(header + 32, hash_checksum(header, 32));
+    assert_int_equal(medium_log_append(file, header, 40, NULL), RC_OK);
     medium_log_close(file);
     assert_int_equal(log_open(medium, 1, 0, &usual, NULL, NULL, &report, &log, &err),
                      RC_UNSUPPORTED);
@@ -906,6 +975,8 @@ int main(void) {
         cmocka_unit_test(a_file_that_is_there_twice_is_harmless),
         cmocka_unit_test(a_file_under_the_name_of_another_position_is_not_believed),
         cmocka_unit_test(a_torn_tail_is_cut_off_and_told_apart_from_damage),
+        cmocka_unit_test(what_an_interrupted_commit_left_is_never_taken_for_damage),
+        cmocka_unit_test(a_later_commit_proves_that_what_is_bad_was_durable),
         cmocka_unit_test(a_log_of_a_newer_version_is_refused),
         cmocka_unit_test(many_threads_keep_their_own_order_in_memory),
         cmocka_unit_test(many_threads_keep_their_own_order_in_files),
