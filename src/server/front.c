@@ -4,6 +4,7 @@
 #include "os/net.h"
 #include "server/report.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <uv.h>
 
@@ -18,7 +19,8 @@ struct caller {
     struct front *front;
     struct caller *next, *previous;
     uv_poll_t poll;
-    int fd; /* -1: handed on */
+    int fd;
+    bool held; /* speaks telnet and waits for front_open */
     struct sockaddr_storage peer;
     socklen_t peer_size;
 };
@@ -29,6 +31,8 @@ struct front {
     struct thread thread;
     uv_loop_t uv;
     uv_async_t stop;
+    uv_async_t open;
+    _Atomic bool is_open;
     uv_poll_t accept_poll;
     uv_timer_t pause;
     int listener;
@@ -37,13 +41,17 @@ struct front {
 
 static void on_listener(uv_poll_t *poll, int status, int events);
 
+static bool is_http(unsigned char first) {
+    return first >= 'A' && first <= 'Z';
+}
+
 /* The descriptor is handed on only now that libuv has let go of it. */
 static void on_caller_closed(uv_handle_t *handle) {
     struct caller *caller = handle->data;
     struct front *front = caller->front;
     unsigned char first;
     if (caller->fd >= 0 && net_peek(caller->fd, &first) == NET_OK) {
-        if (first >= 'A' && first <= 'Z')
+        if (is_http(first))
             front->handlers.http(front->handlers.context, caller->fd, &caller->peer,
                                  caller->peer_size);
         else
@@ -66,12 +74,28 @@ static void close_caller(struct caller *caller) {
     uv_close((uv_handle_t *)&caller->poll, on_caller_closed);
 }
 
+/* HTTP has a status for "not yet"; telnet has none, so its bytes wait in the socket. */
 static void on_first_byte(uv_poll_t *poll, int status, int events) {
     struct caller *caller = poll->data;
-    unsigned char first;
-    if (status == 0 && net_peek(caller->fd, &first) == NET_AGAIN)
+    unsigned char first = 0;
+    enum net_outcome outcome = status == 0 ? net_peek(caller->fd, &first) : NET_CLOSED;
+    if (outcome == NET_AGAIN)
         return;
+    if (outcome == NET_OK && !is_http(first) && !atomic_load(&caller->front->is_open)) {
+        caller->held = true;
+        uv_poll_stop(&caller->poll);
+        return;
+    }
     close_caller(caller);
+}
+
+static void on_open(uv_async_t *open) {
+    struct front *front = open->data;
+    for (struct caller *at = front->callers, *next; at != NULL; at = next) {
+        next = at->next;
+        if (at->held)
+            close_caller(at);
+    }
 }
 
 static void admit(struct front *front, int fd, const struct sockaddr_storage *peer,
@@ -138,6 +162,7 @@ static void on_stop(uv_async_t *stop) {
     uv_close((uv_handle_t *)&front->accept_poll, NULL);
     uv_close((uv_handle_t *)&front->pause, NULL);
     uv_close((uv_handle_t *)&front->stop, NULL);
+    uv_close((uv_handle_t *)&front->open, NULL);
     for (struct caller *at = front->callers, *next; at != NULL; at = next) {
         next = at->next;
         close_caller(at);
@@ -166,9 +191,11 @@ enum rc front_start(struct instance *instance, const struct front_handlers *hand
         goto close_loop;
     instance->port = net_port(front->listener);
     CHECK(uv_async_init(&front->uv, &front->stop, on_stop) == 0);
+    CHECK(uv_async_init(&front->uv, &front->open, on_open) == 0);
     CHECK(uv_timer_init(&front->uv, &front->pause) == 0);
     CHECK(uv_poll_init(&front->uv, &front->accept_poll, front->listener) == 0);
     front->stop.data = front;
+    front->open.data = front;
     front->pause.data = front;
     front->accept_poll.data = front;
     uv_poll_start(&front->accept_poll, UV_READABLE, on_listener);
@@ -186,6 +213,11 @@ close_loop:
     uv_loop_close(&front->uv);
     free(front);
     return rc;
+}
+
+void front_open(struct front *front) {
+    atomic_store(&front->is_open, true);
+    uv_async_send(&front->open);
 }
 
 void front_stop(struct front *front) {

@@ -22,9 +22,13 @@ struct front_handlers {
     void *context;
 };
 
-/* Listens and starts the thread. Sets instance->port. */
+/* Listens and starts the thread. Sets instance->port. Telnet connections wait at the door until
+   front_open. */
 enum rc front_start(struct instance *instance, const struct front_handlers *handlers,
                     struct front **out, struct err *err) MUST_USE;
+
+/* Lets telnet in: the store is there. */
+void front_open(struct front *front);
 
 /* Stops listening, closes connections that have not spoken, stops the thread. NULL is harmless. */
 void front_stop(struct front *front);

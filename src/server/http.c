@@ -54,11 +54,16 @@ static void refuse(struct exchange *exchange, int status) {
     release_body(exchange);
 }
 
+static void trim_caches(struct instance *instance) {
+    if (instance_has_store(instance))
+        store_trim(instance->store);
+}
+
 /* Charges the budget; caches give way to what cannot wait. */
 static bool charge(struct instance *instance, size_t bytes) {
     if (budget_charge(&instance->budget, bytes))
         return true;
-    store_trim(instance->store);
+    trim_caches(instance);
     return budget_charge(&instance->budget, bytes);
 }
 
@@ -362,7 +367,7 @@ static enum MHD_Result handle(struct exchange *exchange, struct MHD_Connection *
     struct http *http = exchange->http;
     struct arena arena;
     if (budget_left(&http->instance->budget) < REQUEST_BYTES)
-        store_trim(http->instance->store);
+        trim_caches(http->instance);
     arena_init(&arena, &http->instance->budget);
     const union MHD_ConnectionInfo *fd =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);

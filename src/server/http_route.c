@@ -133,9 +133,13 @@ static const struct route page_routes[] = {
 
 /* Always there, whatever is switched off: for those who run the server. */
 static const struct route operator_routes[] = {
+    {"metrics", http_stats_metrics, 0},
+};
+
+/* Answered even before the store is there. */
+static const struct route probe_routes[] = {
     {"health", http_stats_health, 0},
     {"ready", http_stats_ready, 0},
-    {"metrics", http_stats_metrics, 0},
 };
 
 static bool serve(struct http_request *request, const struct route *routes, size_t count) {
@@ -258,10 +262,16 @@ void http_route(struct http_request *request) {
     }
     str first = next_segment(&path);
     request->endpoint = first;
+    request->api = str_eq(first, STR("api"));
+    if (serve(request, probe_routes, COUNT_OF(probe_routes)))
+        return;
+    if (!instance_has_store(request->instance)) {
+        http_reply_error(request, 503, "The server is starting, retry later", NULL);
+        return;
+    }
     if (serve(request, operator_routes, COUNT_OF(operator_routes)))
         return;
-    if (str_eq(first, STR("api"))) {
-        request->api = true;
+    if (request->api) {
         route_api(request, path);
         return;
     }

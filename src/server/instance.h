@@ -42,6 +42,7 @@ struct instance_counters {
 #undef X
 };
 
+/* Store and index are there in every state but the first, in which the door is open already. */
 enum instance_state { INSTANCE_STARTING, INSTANCE_READY, INSTANCE_DRAINING };
 
 struct instance {
@@ -70,6 +71,10 @@ static inline void instance_count(_Atomic uint64_t *counter, uint64_t n) {
 
 static inline uint64_t instance_read(const _Atomic uint64_t *counter) {
     return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static inline bool instance_has_store(const struct instance *instance) {
+    return atomic_load(&instance->state) != INSTANCE_STARTING;
 }
 
 static inline uint64_t instance_connections_open(const struct instance *instance) {

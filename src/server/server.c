@@ -109,24 +109,11 @@ static enum rc open_medium(struct instance *instance, struct err *err) {
     return file_medium_open(config->text[CONFIG_DATA_DIR], &instance->medium, err);
 }
 
-/* Tries the port, so that a taken one is told before the store is touched. */
-static enum rc try_port(const struct config *config, struct err *err) {
-    int listener;
-    TRY(net_listen(config->text[CONFIG_BIND], (uint16_t)config->number[CONFIG_PORT], 1, &listener,
-                   err));
-    net_close(listener);
-    return RC_OK;
-}
-
 static enum rc open_store(struct instance *instance, struct err *err) {
     const struct config *config = instance->config;
     struct store_retention rules[RETENTION_RULES_MAX];
     struct store_options options;
-    size_t limit = memory_limit(config);
-    budget_init(&instance->budget, limit, NULL);
-    budget_init(&instance->query_budget, 0, &instance->budget);
-    budget_leave(&instance->query_budget, limit / QUERIES_LEAVE);
-    store_options_default(&options, limit);
+    store_options_default(&options, (size_t)instance->budget.limit_bytes);
     TRY(parse_retention(config, rules, &options.retention_count, err));
     TRY(open_medium(instance, err));
     options.medium = instance->medium;
@@ -162,13 +149,19 @@ static enum rc prepare(struct instance *instance, struct config *config, struct 
     instance->queryable = strcmp(config->text[CONFIG_MODE], "wo") != 0;
     machine_host_name(instance->host, sizeof(instance->host));
     atomic_init(&instance->state, INSTANCE_STARTING);
+    size_t limit = memory_limit(config);
+    budget_init(&instance->budget, limit, NULL);
+    budget_init(&instance->query_budget, 0, &instance->budget);
+    budget_leave(&instance->query_budget, limit / QUERIES_LEAVE);
     if (timezone_find(config_str(config, CONFIG_TIMEZONE)) == NULL)
         return err_set(err, RC_INVALID, "tsd.core.timezone: there is no time zone \"%s\"",
                        config->text[CONFIG_TIMEZONE]);
     return RC_OK;
 }
 
-static enum rc start_listeners(struct server *server, struct err *err) {
+/* The door opens first: who asks while the store is recovered hears "starting" and not nothing, and
+   a port that is taken is told before the store is touched. */
+static enum rc open_door(struct server *server, struct err *err) {
     struct instance *instance = &server->instance;
     struct telnet_commands commands = {command_stats, command_version, command_shut_down, instance};
     struct front_handlers handlers = {on_http, on_telnet, server};
@@ -176,7 +169,6 @@ static enum rc start_listeners(struct server *server, struct err *err) {
     TRY(telnet_start(instance, &commands, loops == 0 ? instance->processors : (uint32_t)loops,
                      &server->telnet, err));
     TRY(http_start(instance, &server->http, err));
-    TRY(self_start(instance, &server->self, err));
     return front_start(instance, &handlers, &server->front, err);
 }
 
@@ -206,13 +198,13 @@ enum rc server_start(struct config *config, void (*stop)(void *context), void *c
     struct instance *instance = &server->instance;
     enum rc rc = prepare(instance, config, err);
     if (rc == RC_OK)
-        rc = try_port(config, err);
+        rc = open_door(server, err);
     if (rc == RC_OK)
         rc = open_store(instance, err);
     if (rc == RC_OK) {
         instance->index = store_index(instance->store);
         report_recovery(instance, started_ns);
-        rc = start_listeners(server, err);
+        rc = self_start(instance, &server->self, err);
     }
     if (rc < 0) {
         struct err ignored;
@@ -220,6 +212,7 @@ enum rc server_start(struct config *config, void (*stop)(void *context), void *c
         return rc;
     }
     atomic_store(&instance->state, INSTANCE_READY);
+    front_open(server->front);
     *out = server;
     return RC_OK;
 }
@@ -231,7 +224,8 @@ unsigned server_port(const struct server *server) {
 enum rc server_stop(struct server *server, struct err *err) {
     struct instance *instance = &server->instance;
     enum rc rc = RC_OK;
-    atomic_store(&instance->state, INSTANCE_DRAINING);
+    if (instance_has_store(instance))
+        atomic_store(&instance->state, INSTANCE_DRAINING);
     front_stop(server->front);
     telnet_stop(server->telnet);
     http_stop(server->http,
