@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -115,6 +116,22 @@ static void block_signals(sigset_t *set) {
     signal(SIGPIPE, SIG_IGN);
 }
 
+/* As process 1 of a container the program inherits orphans, and nobody else buries them. */
+static void reap(void) {
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        continue;
+}
+
+/* Waits for one of the signals that end the server. */
+static void wait_for_the_end(const sigset_t *set) {
+    int number = 0;
+    while (number != SIGTERM && number != SIGINT) {
+        sigwait(set, &number);
+        if (number == SIGCHLD)
+            reap();
+    }
+}
+
 static void ask_to_stop(void *context) {
     kill(getpid(), SIGTERM);
 }
@@ -130,9 +147,7 @@ static int serve(struct config *config) {
     }
     report(REPORT_INFO, REPORT_SERVER, "barograph %s listens on %s port %u (HTTP and telnet)",
            VERSION_TEXT, config->text[CONFIG_BIND], server_port(server));
-    int signal_number = 0;
-    while (signal_number != SIGTERM && signal_number != SIGINT)
-        sigwait(&set, &signal_number);
+    wait_for_the_end(&set);
     report(REPORT_INFO, REPORT_SERVER, "stopping: finishing what is under way");
     if (server_stop(server, &err) < 0) {
         report(REPORT_ERROR, REPORT_SERVER, "stopped, but the last commit failed: %s", err.message);
