@@ -19,8 +19,8 @@ static enum rc resolve(const char *address, uint16_t port, int flags, struct add
     snprintf(service, sizeof(service), "%u", port);
     int e = getaddrinfo(address, service, &hints, found);
     if (e != 0)
-        return err_set(err, RC_INVALID, "cannot resolve address \"%s\": %s", address,
-                       gai_strerror(e));
+        return err_set(err, RC_NOT_FOUND, "cannot resolve address \"%s\": %s", address,
+                       e == EAI_SYSTEM ? strerror(errno) : gai_strerror(e));
     return RC_OK;
 }
 
@@ -138,24 +138,80 @@ void net_close(int socket) {
         close(socket);
 }
 
-enum rc net_connect(const char *address, uint16_t port, uint32_t timeout_ms, int *connection,
-                    struct err *err) {
-    struct addrinfo *found;
-    TRY(resolve(address, port, 0, &found, err));
-    int s = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+enum rc net_resolve(const char *host, uint16_t port, struct net_addresses *found, struct err *err) {
+    struct addrinfo *list;
+    *found = (struct net_addresses){0};
+    enum rc rc = resolve(host, port, 0, &list, err);
+    if (rc < 0)
+        return rc;
+    for (const struct addrinfo *at = list; at != NULL && found->count < NET_ADDRESSES_MAX;
+         at = at->ai_next)
+        memcpy(&found->at[found->count++], at->ai_addr, at->ai_addrlen);
+    freeaddrinfo(list);
+    return RC_OK;
+}
+
+static bool same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b) {
+    if (a->ss_family != b->ss_family)
+        return false;
+    if (a->ss_family == AF_INET) {
+        const struct sockaddr_in *x = (const struct sockaddr_in *)a;
+        const struct sockaddr_in *y = (const struct sockaddr_in *)b;
+        return x->sin_port == y->sin_port && x->sin_addr.s_addr == y->sin_addr.s_addr;
+    }
+    const struct sockaddr_in6 *x = (const struct sockaddr_in6 *)a;
+    const struct sockaddr_in6 *y = (const struct sockaddr_in6 *)b;
+    return x->sin6_port == y->sin6_port &&
+           memcmp(&x->sin6_addr, &y->sin6_addr, sizeof(x->sin6_addr)) == 0;
+}
+
+bool net_addresses_have(const struct net_addresses *addresses,
+                        const struct sockaddr_storage *address) {
+    for (uint32_t i = 0; i < addresses->count; i++)
+        if (same_address(&addresses->at[i], address))
+            return true;
+    return false;
+}
+
+static int connect_one(const struct sockaddr_storage *address, uint32_t timeout_ms) {
+    socklen_t size =
+        address->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    int s = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (s < 0)
+        return -1;
     struct timeval timeout = {timeout_ms / 1000, (suseconds_t)(timeout_ms % 1000) * 1000};
-    if (s >= 0) {
-        (void)setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
-        (void)setsockopt(s, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
+    (void)setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+    (void)setsockopt(s, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
+    if (connect(s, (const struct sockaddr *)address, size) == 0)
+        return s;
+    /* A connect that ran into its timeout says EINPROGRESS, which helps nobody. */
+    int error = errno == EINPROGRESS ? ETIMEDOUT : errno;
+    close(s);
+    errno = error;
+    return -1;
+}
+
+enum rc net_connect_any(const struct net_addresses *addresses, const char *host,
+                        uint32_t timeout_ms, int *connection, struct sockaddr_storage *peer,
+                        struct err *err) {
+    int error = EADDRNOTAVAIL;
+    for (uint32_t i = 0; i < addresses->count; i++) {
+        *connection = connect_one(&addresses->at[i], timeout_ms);
+        *peer = addresses->at[i];
+        if (*connection >= 0)
+            return RC_OK;
+        error = errno;
     }
-    enum rc rc = RC_OK;
-    if (s < 0 || connect(s, found->ai_addr, found->ai_addrlen) != 0) {
-        rc =
-            err_set(err, RC_IO, "cannot connect to %s port %u: %s", address, port, strerror(errno));
-        net_close(s);
-    } else {
-        *connection = s;
-    }
-    freeaddrinfo(found);
-    return rc;
+    char tried[64] = "";
+    if (addresses->count > 0)
+        net_peer_name(peer, tried, sizeof(tried));
+    return err_set(err, RC_IO, "cannot connect to %s (%s): %s", host, tried, strerror(error));
+}
+
+enum rc net_connect(const char *host, uint16_t port, uint32_t timeout_ms, int *connection,
+                    struct err *err) {
+    struct net_addresses addresses;
+    struct sockaddr_storage peer;
+    TRY(net_resolve(host, port, &addresses, err));
+    return net_connect_any(&addresses, host, timeout_ms, connection, &peer, err);
 }

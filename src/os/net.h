@@ -11,6 +11,22 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+/* What a host name stands for at the moment, in the resolver's order of preference. */
+enum { NET_ADDRESSES_MAX = 16 };
+struct net_addresses {
+    uint32_t count;
+    struct sockaddr_storage at[NET_ADDRESSES_MAX];
+};
+
+/* Asks the resolver (files and DNS), each time anew; may take seconds. RC_NOT_FOUND with a text if
+   the name stands for nothing. */
+enum rc net_resolve(const char *host, uint16_t port, struct net_addresses *found,
+                    struct err *err) MUST_USE;
+
+/* True if `address` (family, address and port) is among them. */
+bool net_addresses_have(const struct net_addresses *addresses,
+                        const struct sockaddr_storage *address);
+
 /* Listens on address (IPv4, IPv6, or a host name) and port (0: any free one). The texts say what to
    do when the port is taken or may not be bound. */
 enum rc net_listen(const char *address, uint16_t port, int backlog, int *listener,
@@ -47,7 +63,12 @@ void net_peer_name(const struct sockaddr_storage *peer, char *name, size_t size)
 /* Closes; -1 is harmless. */
 void net_close(int socket);
 
-/* Connects to address:port (blocking socket, with a timeout for the connection and each operation),
-   for the health check and tools. */
-enum rc net_connect(const char *address, uint16_t port, uint32_t timeout_ms, int *connection,
+/* Connects to the first of the host's addresses that accepts (blocking socket, with a timeout for
+   each try and each operation). `host` is for the error's text. */
+enum rc net_connect_any(const struct net_addresses *addresses, const char *host,
+                        uint32_t timeout_ms, int *connection, struct sockaddr_storage *peer,
+                        struct err *err) MUST_USE;
+
+/* Both in one, for the health check and tools. */
+enum rc net_connect(const char *host, uint16_t port, uint32_t timeout_ms, int *connection,
                     struct err *err) MUST_USE;

@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "os/file.h"
+#include "server/address.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -130,6 +131,7 @@ static enum rc parse(enum config_key key, str value, uint64_t *number, struct er
     enum rc rc = RC_OK;
     switch (keys[key].type) {
     case CONFIG_TEXT:
+    case CONFIG_ADDRESS:
         return RC_OK;
     case CONFIG_MILLISECONDS:
         rc = config_parse_duration(value, number, err);
@@ -153,6 +155,14 @@ static enum rc parse(enum config_key key, str value, uint64_t *number, struct er
 
 static enum rc set_key(struct config *config, enum config_key key, str value, struct err *err) {
     uint64_t number;
+    char expanded[ADDRESS_TEXT_MAX];
+    if (keys[key].type == CONFIG_ADDRESS) {
+        if (address_expand(value, expanded, err) < 0) {
+            err_context(err, "%s", keys[key].name);
+            return RC_INVALID;
+        }
+        value = str_of(expanded);
+    }
     TRY(parse(key, value, &number, err));
     char *text = strndup(value.p, value.n);
     if (text == NULL)
@@ -262,11 +272,27 @@ static enum rc set_from_file(struct config *config, enum config_key key, str pat
     return rc;
 }
 
-/* Kubernetes tells every container of every service: one called "barograph" gives variables such as
-   BAROGRAPH_SERVICE_HOST and BAROGRAPH_PORT=tcp://10.0.0.1:4242. */
+/* Kubernetes tells every container of every service of its namespace: one called "barograph" gives
+   variables such as BAROGRAPH_SERVICE_HOST, BAROGRAPH_SERVICE_PORT_TSDB,
+   BAROGRAPH_PORT=tcp://10.0.0.1:4242 and BAROGRAPH_PORT_4242_TCP_ADDR, one called
+   "barograph-memory" BAROGRAPH_MEMORY_SERVICE_HOST and so on. */
 static bool is_service_link(str name, str value) {
-    return str_starts(name, STR("SERVICE_")) || str_starts(name, STR("PORT_")) ||
-           (str_eq(name, STR("PORT")) && str_starts(value, STR("tcp://")));
+    static const char *const words[] = {"SERVICE_HOST", "SERVICE_PORT", "PORT"};
+    for (size_t at = 0; at < name.n; at++) {
+        if (at > 0 && name.p[at - 1] != '_')
+            continue;
+        str rest = str_from(name, at);
+        if (str_eq(rest, str_of(words[0])) || str_starts(rest, str_of(words[1])))
+            return true;
+        if (!str_starts(rest, str_of(words[2])))
+            continue;
+        rest = str_from(rest, strlen(words[2]));
+        if (rest.n == 0 && (str_starts(value, STR("tcp://")) || str_starts(value, STR("udp://"))))
+            return true;
+        if (rest.n > 1 && rest.p[0] == '_' && rest.p[1] >= '0' && rest.p[1] <= '9')
+            return true;
+    }
+    return false;
 }
 
 static enum rc load_variable(struct config *config, str name, str value, struct err *err) {
@@ -339,6 +365,12 @@ enum rc config_check(const struct config *config, struct err *err) {
     TRY(check_choice(config, CONFIG_FORMAT, (const char *const[]){"text", "json", NULL}, err));
     TRY(check_choice(config, CONFIG_LEVEL,
                      (const char *const[]){"debug", "info", "warn", "error", NULL}, err));
+    struct address ignored;
+    str forward = config_str(config, CONFIG_SELF_FORWARD);
+    if (forward.n > 0 && address_parse(forward, 1, &ignored, err) < 0) {
+        err_context(err, "%s", keys[CONFIG_SELF_FORWARD].name);
+        return RC_INVALID;
+    }
     str origins = config_str(config, CONFIG_CORS_DOMAINS);
     if (str_find(origins, '*') < origins.n && origins.n > 1)
         return err_set(err, RC_INVALID,

@@ -18,12 +18,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum config_type { CONFIG_NUMBER, CONFIG_BYTES, CONFIG_MILLISECONDS, CONFIG_TRUTH, CONFIG_TEXT };
+/* An address is a text in which ${NAME} is replaced (server/address.h). */
+enum config_type {
+    CONFIG_NUMBER,
+    CONFIG_BYTES,
+    CONFIG_MILLISECONDS,
+    CONFIG_TRUTH,
+    CONFIG_TEXT,
+    CONFIG_ADDRESS
+};
 
 /* X(identifier, key, type, default, flag or NULL, help) */
 #define CONFIG_TABLE(X)                                                                            \
     X(PORT, "tsd.network.port", NUMBER, "4242", "port", "TCP port for HTTP and telnet")            \
-    X(BIND, "tsd.network.bind", TEXT, "0.0.0.0", "bind", "address to listen on")                   \
+    X(BIND, "tsd.network.bind", ADDRESS, "0.0.0.0", "bind",                                        \
+      "address to listen on; ${NAME} stands for an environment variable")                          \
     X(BACKLOG, "tsd.network.backlog", NUMBER, "3072", NULL, "connections waiting to be accepted")  \
     X(NO_DELAY, "tsd.network.tcp_no_delay", TRUTH, "true", NULL, "send small replies at once")     \
     X(KEEP_ALIVE, "tsd.network.keep_alive", TRUTH, "true", NULL, "notice dead peers")              \
@@ -102,8 +111,13 @@ enum config_type { CONFIG_NUMBER, CONFIG_BYTES, CONFIG_MILLISECONDS, CONFIG_TRUT
       "tag statistics with the port")                                                              \
     X(SELF_INTERVAL, "self.interval", MILLISECONDS, "10s", NULL,                                   \
       "how often the server records itself and its host (0: never)")                               \
-    X(DRAIN, "server.drain", MILLISECONDS, "10s", NULL,                                            \
-      "how long requests under way may take after SIGTERM")
+    X(SELF_FORWARD, "self.forward", ADDRESS, "", NULL,                                             \
+      "host[:port] of another Barograph or OpenTSDB that is sent the same statistics by telnet; "  \
+      "${NAME} stands for an environment variable, as in ${METRICS_SERVICE_HOST}")                 \
+    X(DRAIN_DELAY, "server.drain_delay", MILLISECONDS, "0", NULL,                                  \
+      "how long the server goes on as usual after SIGTERM, but not ready, until those who route "  \
+      "to it have noticed")                                                                        \
+    X(DRAIN, "server.drain", MILLISECONDS, "10s", NULL, "how long requests under way may then take")
 
 enum config_key {
 #define X(identifier, key, type, fallback, flag, help) CONFIG_##identifier,

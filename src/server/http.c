@@ -299,6 +299,9 @@ static enum MHD_Result send_reply(struct http_request *request, const char *allo
     }
     if (status == 503)
         MHD_add_response_header(response, "Retry-After", "5");
+    /* Clients that keep their connection must find another server before this one is gone. */
+    if (atomic_load(&request->instance->state) == INSTANCE_DRAINING)
+        MHD_add_response_header(response, "Connection", "close");
     enum MHD_Result result = MHD_queue_response(request->connection, (unsigned)status, response);
     MHD_destroy_response(response);
     return result;

@@ -52,6 +52,7 @@ struct instance {
     struct medium *medium;
     struct store *store;
     struct index *index;
+    struct forward *forward; /* NULL unless self.forward is set */
     struct series_key_rules rules;
     struct instance_counters counters;
     _Atomic enum instance_state state;

@@ -2,6 +2,7 @@
 
 #include "os/host.h"
 #include "os/thread.h"
+#include "server/forward.h"
 #include "server/put_writer.h"
 #include "server/report.h"
 #include "server/stats.h"
@@ -19,15 +20,9 @@ struct self {
     struct condition changed;
     bool stopping;
     int64_t now_ms;
-    char host[256]; /* as it may stand in a tag value */
+    char host[256];  /* as it may stand in a tag value */
+    struct buf line; /* for self.forward */
 };
-
-/* A host name or device may hold characters that names may not. */
-static void sanitise(char *name) {
-    for (char *c = name; *c != '\0'; c++)
-        if (!series_key_name_ok((str){c, 1}, STR(""), NULL))
-            *c = '_';
-}
 
 struct named {
     char metric[128];
@@ -47,12 +42,25 @@ static enum rc split(void *context, struct series_key *key, struct err *err) {
     return RC_OK;
 }
 
+/* The same point as a telnet line. */
+static void forward(struct self *self, const struct named *named, double number) {
+    struct buf *line = &self->line;
+    buf_reset(line);
+    buf_printf(line, "put %s %lld ", named->metric, (long long)(self->now_ms / 1000));
+    stats_text_value(number, line);
+    buf_printf(line, " host=%s", self->host);
+    if (named->tag_key != NULL)
+        buf_printf(line, " %s=%s", named->tag_key, named->tag_value);
+    if (!line->failed)
+        forward_add(self->instance->forward, buf_view(line));
+}
+
 static void add(struct self *self, const char *prefix, const char *metric, const char *tag_key,
                 const char *tag_value, double number) {
     struct named named = {.tag_key = tag_key, .self = self};
     snprintf(named.metric, sizeof(named.metric), "%s%s", prefix, metric);
     snprintf(named.tag_value, sizeof(named.tag_value), "%s", tag_value == NULL ? "" : tag_value);
-    sanitise(named.tag_value);
+    stats_text_sanitise(named.tag_value);
     bool whole = stats_text_is_whole(number);
     struct value value = {whole ? (uint64_t)(int64_t)number : points_bits_of(number), !whole};
     struct err err = {0};
@@ -60,6 +68,8 @@ static void add(struct self *self, const char *prefix, const char *metric, const
     if (put_writer_add(self->writer, str_of(named.metric), str_of(named.tag_value), split, &named,
                        self->now_ms, value, &err) < 0)
         report(REPORT_WARN, REPORT_STORE, "cannot record %s: %s", named.metric, err.message);
+    if (self->instance->forward != NULL)
+        forward(self, &named, number);
 }
 
 static void each_stat(void *context, const struct stat *stat) {
@@ -76,6 +86,8 @@ static void record(struct self *self) {
     put_writer_begin(self->writer);
     stats_each(self->instance, each_stat, self);
     host_read(each_host, self);
+    if (self->instance->forward != NULL)
+        forward_flush(self->instance->forward);
     uint64_t stored, commit;
     struct err err = {0};
     if (put_writer_flush(self->writer, &stored, &commit, &err) < 0)
@@ -110,13 +122,14 @@ enum rc self_start(struct instance *instance, struct self **out, struct err *err
     }
     self->instance = instance;
     snprintf(self->host, sizeof(self->host), "%s", instance->host);
-    sanitise(self->host);
+    stats_text_sanitise(self->host);
     mutex_init(&self->lock);
     condition_init(&self->changed);
     record(self);
     enum rc rc = thread_start(&self->thread, "self", run, self, err);
     if (rc < 0) {
         put_writer_free(self->writer);
+        buf_fini(&self->line);
         free(self);
         return rc;
     }
@@ -135,5 +148,6 @@ void self_stop(struct self *self) {
     condition_fini(&self->changed);
     mutex_fini(&self->lock);
     put_writer_free(self->writer);
+    buf_fini(&self->line);
     free(self);
 }

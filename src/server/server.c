@@ -2,9 +2,10 @@
 
 #include "medium/file_medium.h"
 #include "medium/memory_medium.h"
+#include "os/clock.h"
 #include "os/machine.h"
-#include "os/net.h"
 #include "query/timezone.h"
+#include "server/forward.h"
 #include "server/front.h"
 #include "server/http.h"
 #include "server/instance.h"
@@ -204,8 +205,10 @@ enum rc server_start(struct config *config, void (*stop)(void *context), void *c
     if (rc == RC_OK) {
         instance->index = store_index(instance->store);
         report_recovery(instance, started_ns);
-        rc = self_start(instance, &server->self, err);
+        rc = forward_start(config, &instance->forward, err);
     }
+    if (rc == RC_OK)
+        rc = self_start(instance, &server->self, err);
     if (rc < 0) {
         struct err ignored;
         (void)server_stop(server, &ignored);
@@ -224,13 +227,16 @@ unsigned server_port(const struct server *server) {
 enum rc server_stop(struct server *server, struct err *err) {
     struct instance *instance = &server->instance;
     enum rc rc = RC_OK;
-    if (instance_has_store(instance))
+    if (instance_has_store(instance)) {
         atomic_store(&instance->state, INSTANCE_DRAINING);
+        clock_sleep_ns((int64_t)instance->config->number[CONFIG_DRAIN_DELAY] * 1000000);
+    }
     front_stop(server->front);
     telnet_stop(server->telnet);
     http_stop(server->http,
               instance->config == NULL ? 0 : (uint32_t)instance->config->number[CONFIG_DRAIN]);
     self_stop(server->self);
+    forward_stop(instance->forward);
     if (instance->store != NULL)
         rc = store_close(instance->store, err);
     medium_close(instance->medium);

@@ -1,6 +1,9 @@
 #include "server/stats.h"
 
 #include "os/machine.h"
+#include "server/forward.h"
+
+#include <stdio.h>
 
 struct walk {
     void (*each)(void *context, const struct stat *stat);
@@ -82,6 +85,22 @@ static void storage(const struct walk *walk, struct instance *instance) {
     }
 }
 
+/* Where the configured addresses lead at the moment: 1 while there is a listener or a connection.
+ */
+static void addresses(const struct walk *walk, const struct instance *instance) {
+    char bound[300];
+    snprintf(bound, sizeof(bound), "%s:%u", instance->config->text[CONFIG_BIND], instance->port);
+    tagged(walk, "address.tsd_network_bind", "address", bound, 1, false);
+    if (instance->forward == NULL)
+        return;
+    struct forward_status status;
+    forward_status(instance->forward, &status);
+    if (status.peer[0] != '\0')
+        tagged(walk, "address.self_forward", "address", status.peer, status.connected, false);
+    tagged(walk, "forward.lines", "type", "sent", (double)status.lines_sent, true);
+    tagged(walk, "forward.lines", "type", "dropped", (double)status.lines_dropped, true);
+}
+
 static void process(const struct walk *walk, const struct instance *instance) {
     level(walk, "memory.bytes", "charged", (double)budget_used(&instance->budget));
     level(walk, "memory.bytes", "limit", (double)instance->budget.limit_bytes);
@@ -99,5 +118,6 @@ void stats_each(struct instance *instance, void (*each)(void *context, const str
     connections(&walk, instance);
     names(&walk, instance);
     storage(&walk, instance);
+    addresses(&walk, instance);
     process(&walk, instance);
 }

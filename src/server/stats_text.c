@@ -4,6 +4,8 @@
 #include "server/version.h"
 #include "wire/number.h"
 
+#include <stdio.h>
+
 struct lines {
     struct instance *instance;
     struct buf *out;
@@ -21,13 +23,23 @@ void stats_text_value(double value, struct buf *out) {
         number_put_double(out, value);
 }
 
+void stats_text_sanitise(char *name) {
+    for (char *c = name; *c != '\0'; c++)
+        if (!series_key_name_ok((str){c, 1}, STR(""), NULL))
+            *c = '_';
+}
+
 static void each_line(void *context, const struct stat *stat) {
     struct lines *lines = context;
     struct buf *out = lines->out;
     buf_printf(out, "tsd.%s %lld ", stat->metric, (long long)lines->seconds);
     stats_text_value(stat->value, out);
-    if (stat->tag_key != NULL)
-        buf_printf(out, " %s=%s", stat->tag_key, stat->tag_value);
+    if (stat->tag_key != NULL) {
+        char value[128];
+        snprintf(value, sizeof(value), "%s", stat->tag_value);
+        stats_text_sanitise(value);
+        buf_printf(out, " %s=%s", stat->tag_key, value);
+    }
     buf_printf(out, " host=%s", lines->instance->host);
     if (config_true(lines->instance->config, CONFIG_STATS_PORT))
         buf_printf(out, " port=%u", lines->instance->port);

@@ -19,3 +19,6 @@ void stats_text_lines(struct instance *instance, struct buf *out);
 
 /* The two lines of `version`. */
 void stats_text_version(const struct instance *instance, struct buf *out);
+
+/* Makes a host name, device or address fit for a tag value: other characters become '_'. */
+void stats_text_sanitise(char *name);

@@ -112,14 +112,48 @@ static void a_misspelt_variable_is_an_error(void **state) {
 }
 
 static void the_variables_of_a_kubernetes_service_are_no_options(void **state) {
-    const char *const environment[] = {
-        "BAROGRAPH_SERVICE_HOST=10.0.0.1", "BAROGRAPH_SERVICE_PORT_HTTP=4242",
-        "BAROGRAPH_PORT=tcp://10.0.0.1:4242", "BAROGRAPH_PORT_4242_TCP_PROTO=tcp", NULL};
+    const char *const environment[] = {"BAROGRAPH_SERVICE_HOST=10.0.0.1",
+                                       "BAROGRAPH_SERVICE_PORT_HTTP=4242",
+                                       "BAROGRAPH_PORT=tcp://10.0.0.1:4242",
+                                       "BAROGRAPH_PORT_4242_TCP_PROTO=tcp",
+                                       "BAROGRAPH_MEMORY_SERVICE_HOST=10.0.0.2",
+                                       "BAROGRAPH_MEMORY_PORT=tcp://10.0.0.2:4242",
+                                       "BAROGRAPH_MEMORY_SERVICE_PORT=4242",
+                                       "BAROGRAPH_MEMORY_PORT_4242_TCP_ADDR=10.0.0.2",
+                                       NULL};
     struct config config = fresh();
     struct err err = {0};
     assert_int_equal(config_load_environment(&config, environment, &err), RC_OK);
     assert_int_equal(config.number[CONFIG_PORT], 4242);
     config_fini(&config);
+}
+
+static void addresses_may_name_variables(void **state) {
+    static const struct {
+        const char *text, *expanded; /* NULL: an error */
+    } cases[] = {
+        {"0.0.0.0", "0.0.0.0"},
+        {"${TEST_SERVICE_HOST}", "10.1.2.3"},
+        {"${TEST_SERVICE_HOST}:${TEST_SERVICE_PORT}", "10.1.2.3:4711"},
+        {"a${TEST_SERVICE_PORT}b", "a4711b"},
+        {"${TEST_NO_SUCH_HOST}", NULL},
+        {"$TEST_SERVICE_HOST", NULL},
+        {"${TEST_SERVICE_HOST", NULL},
+        {"${}", NULL},
+    };
+    assert_int_equal(setenv("TEST_SERVICE_HOST", "10.1.2.3", 1), 0);
+    assert_int_equal(setenv("TEST_SERVICE_PORT", "4711", 1), 0);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct config config = fresh();
+        struct err err = {0};
+        enum rc rc = config_set(&config, STR("self.forward"), str_of(cases[i].text), &err);
+        assert_int_equal(rc, cases[i].expanded == NULL ? RC_INVALID : RC_OK);
+        if (cases[i].expanded != NULL)
+            assert_string_equal(config.text[CONFIG_SELF_FORWARD], cases[i].expanded);
+        else
+            assert_non_null(strstr(err.message, "self.forward: "));
+        config_fini(&config);
+    }
 }
 
 static void what_spans_keys_is_checked(void **state) {
@@ -129,6 +163,7 @@ static void what_spans_keys_is_checked(void **state) {
                  {"tsd.mode", "rx"},
                  {"tsd.http.request.cors_domains", "*,a.example"},
                  {"store.shards", "0"},
+                 {"self.forward", "host:0"},
                  {"tsd.storage.max_tags", "33"}};
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct config config = fresh();
@@ -149,6 +184,7 @@ int main(void) {
         cmocka_unit_test(the_environment_sets_every_key),
         cmocka_unit_test(a_misspelt_variable_is_an_error),
         cmocka_unit_test(the_variables_of_a_kubernetes_service_are_no_options),
+        cmocka_unit_test(addresses_may_name_variables),
         cmocka_unit_test(what_spans_keys_is_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
