@@ -16,6 +16,8 @@ enum {
     VALUES_PER_EXCEPTION = 16,
     /* How many values are looked at before genuine doubles are given up. */
     SAMPLE_VALUES = 64,
+    /* By how many digits the sample may be wrong. */
+    MISSED_DIGITS = 3,
     DIGITS_BITS = 51
 };
 
@@ -32,19 +34,37 @@ static uint32_t scale_for(uint64_t bits, uint32_t scale) {
     return scale;
 }
 
-/* The smallest scale that fits all of a sample but a few; DOUBLES_SCALE_MAX + 1 if none. */
+/* The smallest scale that fits `bits`, looked for from `near` on, where it mostly is. */
+static uint32_t scale_of(uint64_t bits, uint32_t near) {
+    if (near > DOUBLES_SCALE_MAX || !is_decimal(bits, powers[near]))
+        return scale_for(bits, near > DOUBLES_SCALE_MAX ? 0 : near + 1);
+    while (near > 0 && is_decimal(bits, powers[near - 1]))
+        near--;
+    return near;
+}
+
+/* The smallest scale that fits all of a sample but a few: every ninth genuine double is near a
+   decimal of fifteen digits by chance, and must not decide. DOUBLES_SCALE_MAX + 1 if there is
+   none. */
 static uint32_t scale_of_sample(const uint64_t *bits, uint32_t n) {
     uint32_t stride = n > SAMPLE_VALUES ? n / SAMPLE_VALUES : 1;
-    uint32_t scale = 0, seen = 0, missed = 0;
+    uint32_t with_scale[DOUBLES_SCALE_MAX + 2] = {0};
+    uint32_t seen = 0, scale = 0;
     for (uint32_t i = 0; i < n; i += stride) {
-        uint32_t needed = scale_for(bits[i], scale);
+        scale = scale_of(bits[i], scale);
+        with_scale[scale]++;
         seen++;
-        if (needed <= DOUBLES_SCALE_MAX)
-            scale = needed;
-        else if (++missed > 4 && missed * 4 > seen)
+        uint32_t missed = with_scale[DOUBLES_SCALE_MAX + 1];
+        if (missed > 4 && missed * 4 > seen)
             return DOUBLES_SCALE_MAX + 1;
     }
-    return missed * 4 > seen ? DOUBLES_SCALE_MAX + 1 : scale;
+    uint32_t fit = 0;
+    for (scale = 0; scale <= DOUBLES_SCALE_MAX; scale++) {
+        fit += with_scale[scale];
+        if (seen - fit <= seen / 8)
+            break;
+    }
+    return scale;
 }
 
 /* An exception takes the digits of the value before it, so that it costs nothing there. */
@@ -69,11 +89,13 @@ bool doubles_plan(const uint64_t *bits, uint32_t n, struct doubles_plan *plan) {
                                                       plan->is_exception);
         if (plan->exceptions == 0)
             return true;
-        /* The sample may have missed the values with the most digits. */
+        /* The sample may have missed the values with the most digits. One that takes many more is
+           a genuine double that happens to be near a long decimal. */
         uint32_t needed = plan->scale;
         for (uint32_t i = 0; i < n && needed == plan->scale; i++) {
             uint32_t scale = plan->is_exception[i] ? scale_for(bits[i], plan->scale) : 0;
-            if (scale > plan->scale && scale <= DOUBLES_SCALE_MAX)
+            if (scale > plan->scale && scale <= plan->scale + MISSED_DIGITS &&
+                scale <= DOUBLES_SCALE_MAX)
                 needed = scale;
         }
         if (needed == plan->scale)
@@ -84,6 +106,11 @@ bool doubles_plan(const uint64_t *bits, uint32_t n, struct doubles_plan *plan) {
         return false;
     fill_exceptions(plan, n);
     return true;
+}
+
+void doubles_from_digits(const uint64_t *digits, uint32_t n, uint32_t scale, uint64_t *bits) {
+    CHECK(scale <= DOUBLES_SCALE_MAX);
+    kernels_best()->from_decimal(digits, n, powers[scale], bits);
 }
 
 uint8_t *doubles_encode(const struct doubles_plan *plan, const uint64_t *bits, uint32_t n,

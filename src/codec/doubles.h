@@ -38,6 +38,9 @@ struct doubles_plan {
 /* Looks whether n doubles are decimals but for a few; false if they are not. */
 bool doubles_plan(const uint64_t *bits, uint32_t n, struct doubles_plan *plan);
 
+/* The doubles that digits below 2^50 in magnitude stand for. */
+void doubles_from_digits(const uint64_t *digits, uint32_t n, uint32_t scale, uint64_t *bits);
+
 /* Writes the column as planned and returns the position after it. The reader is told plan->scale
    and whether there are exceptions by other means. Bound: integers_bound(n). */
 uint8_t *doubles_encode(const struct doubles_plan *plan, const uint64_t *bits, uint32_t n,
