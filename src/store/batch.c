@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "codec/doubles.h"
 
 #include <string.h>
 
@@ -13,10 +14,20 @@ enum {
     FLAGS_ALL = 7
 };
 
-enum { HEADER_BYTES = 1 + 3 + BYTES_VARINT_MAX, POINT_BYTES = 5 + 7 + 1 + BYTES_VARINT_MAX };
+/* The first byte of a chunk of doubles: a scale, or this for doubles as they are. */
+enum { CHUNK_RAW = 255, CHUNK_POINTS = LIMIT_VECTOR_POINTS };
+
+enum {
+    HEADER_BYTES = 1 + 3 + BYTES_VARINT_MAX,
+    POINT_BYTES = 5 + 7 + 1 + BYTES_VARINT_MAX,
+    CHUNK_BYTES = 1 + 3,
+    EXCEPTION_BYTES = 3 + 8
+};
 
 size_t batch_points_bound(uint32_t count) {
-    return HEADER_BYTES + (size_t)count * POINT_BYTES;
+    size_t chunks = count / CHUNK_POINTS + 1;
+    /* Digits take less than raw doubles by more than what few exceptions take more. */
+    return HEADER_BYTES + (size_t)count * POINT_BYTES + chunks * CHUNK_BYTES;
 }
 
 /* ---- encoding ---- */
@@ -64,21 +75,53 @@ static uint8_t *put_mask(const struct batch_points *points, uint8_t *at) {
     return at;
 }
 
-static uint8_t *put_values(const struct batch_points *points, uint8_t flags, uint8_t *at) {
-    if (flags & FLAG_INTEGERS)
-        for (uint32_t i = 0; i < points->count; i++)
-            if (!points->is_float[i])
-                at = bytes_put_varint(at, bytes_zigzag((int64_t)points->bits[i]));
-    if (flags & FLAG_INTEGERS) {
-        for (uint32_t i = 0; i < points->count; i++)
-            if (points->is_float[i]) {
-                bytes_put_u64(at, points->bits[i]);
-                at += 8;
-            }
-        return at;
+/* Decimals as digits of one scale, with the few that are none set apart. */
+static uint8_t *put_digits(const struct doubles_plan *plan, const uint64_t *bits, uint32_t n,
+                           uint8_t *at) {
+    *at++ = (uint8_t)plan->scale;
+    at = bytes_put_varint(at, plan->exceptions);
+    uint32_t next = 0;
+    for (uint32_t i = 0; plan->exceptions > 0 && i < n; i++) {
+        if (!plan->is_exception[i])
+            continue;
+        at = bytes_put_varint(at, i - next);
+        bytes_put_u64(at, bits[i]);
+        at += 8;
+        next = i + 1;
     }
-    memcpy(at, points->bits, points->count * sizeof(uint64_t));
-    return at + points->count * sizeof(uint64_t);
+    for (uint32_t i = 0; i < n; i++)
+        at = bytes_put_varint(at, bytes_zigzag((int64_t)plan->digits[i]));
+    return at;
+}
+
+static uint8_t *put_chunk(const uint64_t *bits, uint32_t n, uint8_t *at) {
+    struct doubles_plan plan;
+    if (n > 0 && doubles_plan(bits, n, &plan))
+        return put_digits(&plan, bits, n, at);
+    *at++ = CHUNK_RAW;
+    memcpy(at, bits, n * sizeof(*bits));
+    return at + n * sizeof(*bits);
+}
+
+static uint8_t *put_doubles(const struct batch_points *points, uint8_t *at) {
+    uint64_t bits[CHUNK_POINTS];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < points->count; i++) {
+        bits[n] = points->bits[i];
+        n += points->is_float[i];
+        if (n == CHUNK_POINTS) {
+            at = put_chunk(bits, n, at);
+            n = 0;
+        }
+    }
+    return n > 0 ? put_chunk(bits, n, at) : at;
+}
+
+static uint8_t *put_integers(const struct batch_points *points, uint8_t *at) {
+    for (uint32_t i = 0; i < points->count; i++)
+        if (!points->is_float[i])
+            at = bytes_put_varint(at, bytes_zigzag((int64_t)points->bits[i]));
+    return at;
 }
 
 size_t batch_encode_points(const struct batch_points *points, uint8_t *out) {
@@ -91,7 +134,10 @@ size_t batch_encode_points(const struct batch_points *points, uint8_t *out) {
     at = put_series(points->series_id, points->count, at);
     if ((flags & FLAG_INTEGERS) && (flags & FLAG_DOUBLES))
         at = put_mask(points, at);
-    at = put_values(points, flags, at);
+    if (flags & FLAG_INTEGERS)
+        at = put_integers(points, at);
+    if (flags & FLAG_DOUBLES)
+        at = put_doubles(points, at);
     return (size_t)(at - out);
 }
 
@@ -129,18 +175,80 @@ static void take_kinds(struct bytes_reader *reader, uint8_t flags, struct batch_
         points->is_float[i] = mask[i / 8] >> (i % 8) & 1;
 }
 
-static void take_values(struct bytes_reader *reader, struct batch_points *points) {
+static uint64_t take_finite(struct bytes_reader *reader) {
+    const uint64_t exponent = UINT64_C(0x7ff) << 52;
+    uint64_t bits = bytes_take_u64(reader);
+    if ((bits & exponent) == exponent)
+        reader->failed = true;
+    return bits;
+}
+
+static void take_digits(struct bytes_reader *reader, uint32_t scale, uint32_t n, uint64_t *bits) {
+    uint64_t digits[CHUNK_POINTS];
+    const int64_t limit = INT64_C(1) << 50;
+    for (uint32_t i = 0; i < n; i++) {
+        digits[i] = (uint64_t)bytes_unzigzag(bytes_take_varint(reader));
+        if ((int64_t)digits[i] <= -limit || (int64_t)digits[i] >= limit) {
+            reader->failed = true;
+            return;
+        }
+    }
+    doubles_from_digits(digits, n, scale, bits);
+}
+
+static void take_decimals(struct bytes_reader *reader, uint32_t scale, uint32_t n, uint64_t *bits) {
+    uint64_t exceptions = bytes_take_varint(reader);
+    struct bytes_reader exceptions_at = *reader;
+    for (uint64_t i = 0; i < exceptions && !reader->failed; i++) {
+        bytes_take_varint(reader);
+        take_finite(reader);
+    }
+    if (scale > DOUBLES_SCALE_MAX || exceptions > n || reader->failed) {
+        reader->failed = true;
+        return;
+    }
+    take_digits(reader, scale, n, bits);
+    uint64_t at = 0;
+    for (uint64_t i = 0; i < exceptions; i++, at++) {
+        uint64_t gap = bytes_take_varint(&exceptions_at);
+        if (gap >= n || at + gap >= n) {
+            reader->failed = true;
+            return;
+        }
+        at += gap;
+        bits[at] = bytes_take_u64(&exceptions_at);
+    }
+}
+
+static void take_chunk(struct bytes_reader *reader, uint32_t n, uint64_t *bits) {
+    uint8_t scale = bytes_take_u8(reader);
+    if (scale != CHUNK_RAW) {
+        take_decimals(reader, scale, n, bits);
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        bits[i] = take_finite(reader);
+}
+
+static void take_doubles(struct bytes_reader *reader, struct batch_points *points) {
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < points->count; i++)
+        left += points->is_float[i];
+    for (uint32_t i = 0; left > 0 && !reader->failed;) {
+        uint64_t bits[CHUNK_POINTS];
+        uint32_t n = left < CHUNK_POINTS ? left : CHUNK_POINTS;
+        take_chunk(reader, n, bits);
+        left -= n;
+        for (uint32_t k = 0; k < n && !reader->failed; i++)
+            if (points->is_float[i])
+                points->bits[i] = bits[k++];
+    }
+}
+
+static void take_integers(struct bytes_reader *reader, struct batch_points *points) {
     for (uint32_t i = 0; i < points->count; i++)
         if (!points->is_float[i])
             points->bits[i] = (uint64_t)bytes_unzigzag(bytes_take_varint(reader));
-    for (uint32_t i = 0; i < points->count; i++) {
-        if (!points->is_float[i])
-            continue;
-        points->bits[i] = bytes_take_u64(reader);
-        const uint64_t exponent = UINT64_C(0x7ff) << 52;
-        if ((points->bits[i] & exponent) == exponent) /* infinite or not a number */
-            reader->failed = true;
-    }
 }
 
 enum rc batch_decode_points(const uint8_t *bytes, size_t n, struct batch_points *points) {
@@ -156,7 +264,8 @@ enum rc batch_decode_points(const uint8_t *bytes, size_t n, struct batch_points 
     take_kinds(&reader, flags, points);
     if (reader.failed)
         return RC_CORRUPT;
-    take_values(&reader, points);
+    take_integers(&reader, points);
+    take_doubles(&reader, points);
     return reader.failed || bytes_left(&reader) != 0 ? RC_CORRUPT : RC_OK;
 }
 

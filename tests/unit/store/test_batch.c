@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "base/hash.h"
+#include "model/points.h"
 #include "store/batch.h"
 
 #include <stdlib.h>
@@ -92,6 +93,47 @@ static void a_collectors_round_takes_two_bytes_a_point_and_its_value(void **stat
     assert_true(encode(1000) < 2100);
 }
 
+/* Percentages with two digits, and now and then a genuine double. */
+static void fill_decimals(uint32_t count, uint32_t exception_every) {
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t r = hash_u64(i + count);
+        double value = (double)((int64_t)(r % 20001) - 10000) / 100;
+        if (exception_every > 0 && i % exception_every == exception_every / 2)
+            value = (double)(r >> 11 | 1) * 0x1p-53;
+        given->series_id[i] = i * 4 + 1;
+        given->time_ms[i] = 1700000000000;
+        given->is_float[i] = r >> 63 != 0 || exception_every > 0;
+        given->bits[i] = given->is_float[i] ? points_bits_of(value) : r % 100;
+    }
+}
+
+static void decimals_take_their_digits_and_survive_the_log(void **state) {
+    const uint32_t counts[] = {1, 2, 17, 1023, 1024, 1025, 3000, LIMIT_BATCH_POINTS};
+    const uint32_t every[] = {0, 1, 2, 23, 101, 5003};
+    for (size_t c = 0; c < 8; c++)
+        for (size_t e = 0; e < 6; e++) {
+            fill_decimals(counts[c], every[e]);
+            size_t n = encode(counts[c]);
+            assert_same(counts[c], n);
+            if (counts[c] >= 1023 && every[e] >= 23)
+                assert_true(n < counts[c] * 5);
+        }
+}
+
+static void zeroes_and_the_largest_digits_survive_the_log(void **state) {
+    const double values[] = {
+        0.0,  -0.0,  1e-300, 1125899906842623.0, -1125899906842623.0, 1125899906842624.0, 0.1,
+        1e22, 1e300, 5e-324};
+    for (uint32_t i = 0; i < 10; i++) {
+        given->series_id[i] = 1;
+        given->time_ms[i] = 1000 + i;
+        given->is_float[i] = 1;
+        given->bits[i] = points_bits_of(values[i]);
+    }
+    for (uint32_t count = 1; count <= 10; count++)
+        assert_same(count, encode(count));
+}
+
 static void a_record_cut_anywhere_is_corrupt(void **state) {
     fill(20, 5, 128, false);
     size_t n = encode(20);
@@ -100,6 +142,10 @@ static void a_record_cut_anywhere_is_corrupt(void **state) {
         assert_int_equal(batch_decode_points(encoded, cut, &points), RC_CORRUPT);
     encoded[n] = 0;
     assert_int_equal(batch_decode_points(encoded, n + 1, &points), RC_CORRUPT);
+    fill_decimals(60, 20);
+    n = encode(60);
+    for (size_t cut = 0; cut < n; cut++)
+        assert_int_equal(batch_decode_points(encoded, cut, &points), RC_CORRUPT);
 }
 
 static void values_that_are_not_finite_are_corrupt(void **state) {
@@ -132,6 +178,8 @@ int main(void) {
         cmocka_unit_test(batches_survive_the_log),
         cmocka_unit_test(extreme_values_survive_the_log),
         cmocka_unit_test(a_collectors_round_takes_two_bytes_a_point_and_its_value),
+        cmocka_unit_test(decimals_take_their_digits_and_survive_the_log),
+        cmocka_unit_test(zeroes_and_the_largest_digits_survive_the_log),
         cmocka_unit_test(a_record_cut_anywhere_is_corrupt),
         cmocka_unit_test(values_that_are_not_finite_are_corrupt),
         cmocka_unit_test(deletes_survive_the_log_and_cut_ones_are_corrupt),
