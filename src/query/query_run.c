@@ -83,25 +83,27 @@ static void check_volume(struct query_worker *worker) {
     }
 }
 
-static void check_clock(struct query_run *run) {
-    const struct query_limits *limits = run->limits;
+enum rc query_run_check_clock(const struct query_limits *limits, _Atomic int64_t *next_poll_ns,
+                              struct err *err) {
     if (limits->deadline_ns == 0 && limits->cancelled == NULL)
-        return;
+        return RC_OK;
     int64_t now = clock_monotonic_ns();
-    struct err err;
-    if (limits->deadline_ns != 0 && now >= limits->deadline_ns) {
-        (void)err_set(&err, RC_TIMEOUT, "Query timed out");
-        query_run_fail(run, RC_TIMEOUT, &err);
-        return;
-    }
-    int64_t due = atomic_load_explicit(&run->next_poll_ns, memory_order_relaxed);
+    if (limits->deadline_ns != 0 && now >= limits->deadline_ns)
+        return err_set(err, RC_TIMEOUT, "Query timed out");
+    int64_t due = atomic_load_explicit(next_poll_ns, memory_order_relaxed);
     if (limits->cancelled == NULL || now < due ||
-        !atomic_compare_exchange_strong(&run->next_poll_ns, &due, now + POLL_NS))
-        return;
+        !atomic_compare_exchange_strong(next_poll_ns, &due, now + POLL_NS))
+        return RC_OK;
     if (!limits->cancelled(limits->context))
-        return;
-    (void)err_set(&err, RC_CANCELLED, "Query was cancelled");
-    query_run_fail(run, RC_CANCELLED, &err);
+        return RC_OK;
+    return err_set(err, RC_CANCELLED, "Query was cancelled");
+}
+
+static void check_clock(struct query_run *run) {
+    struct err err;
+    enum rc rc = query_run_check_clock(run->limits, &run->next_poll_ns, &err);
+    if (rc < 0)
+        query_run_fail(run, rc, &err);
 }
 
 void query_run_look(struct query_worker *worker) {
@@ -303,6 +305,7 @@ static enum rc select_plans(struct query_run *run, struct err *err) {
         struct query_plan *plan = &run->plans[run->plan_count++];
         plan->sub = &run->query->subs[i];
         plan->window = window_of(run->query, plan->sub);
+        TRY(query_run_check_clock(run->limits, &run->next_poll_ns, err));
         TRY(query_select_plan(run->store, run->limits, plan, err));
         if (!grid_fits(run, plan))
             return query_run_memory_error(run->limits, err);

@@ -162,6 +162,11 @@ static inline bool query_run_failed(struct query_run *run) {
     return atomic_load_explicit(&run->failed, memory_order_relaxed);
 }
 
+/* RC_TIMEOUT past the deadline, RC_CANCELLED once nobody waits for the answer, else RC_OK.
+ *next_poll_ns is when `cancelled` is asked next; start it at 0. Costs a look at the clock. */
+enum rc query_run_check_clock(const struct query_limits *limits, _Atomic int64_t *next_poll_ns,
+                              struct err *err) MUST_USE;
+
 /* Called once a series: looks at limits, deadline and cancellation now and then. */
 void query_run_look(struct query_worker *worker);
 

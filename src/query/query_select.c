@@ -6,6 +6,9 @@
 
 /* ---- names to conditions ---- */
 
+/* Values between two looks at the clock: a hard pattern takes a millisecond for each. */
+enum { LOOK_VALUES = 16 };
+
 struct selection {
     struct store *store;
     struct index *index;
@@ -19,6 +22,17 @@ struct selection {
     bool impossible;  /* no series can match */
     uint32_t *groups; /* tag keys to group by, ascending */
     uint32_t group_count;
+    /* Matching has no end but these: whoever matches looks now and then. */
+    uint32_t until_look;
+    _Atomic int64_t next_poll_ns;
+    enum rc stopped;
+    struct err stop_err;
+};
+
+/* A filter as the index hands it back to be matched. */
+struct match {
+    struct selection *selection;
+    const struct filter *filter;
 };
 
 static enum rc no_such_name(struct err *err, const char *kind, str name) {
@@ -45,15 +59,31 @@ static uint32_t unique_uids(uint32_t *uids, uint32_t count) {
     return n;
 }
 
-static bool match_filter(void *context, str value) {
-    return filter_matches(context, value);
+static bool must_stop(struct selection *selection) {
+    if (selection->stopped != RC_OK || selection->until_look-- > 0)
+        return selection->stopped != RC_OK;
+    selection->until_look = LOOK_VALUES;
+    selection->stopped =
+        query_run_check_clock(selection->limits, &selection->next_poll_ns, &selection->stop_err);
+    return selection->stopped != RC_OK;
 }
 
-static void match_condition(struct index_condition *condition, const struct filter *filter) {
+/* Once the query must stop nothing matches any more, so that the index is soon done. */
+static bool match_filter(void *context, str value) {
+    const struct match *match = context;
+    return !must_stop(match->selection) && filter_matches(match->filter, value);
+}
+
+static enum rc match_condition(struct selection *selection, struct index_condition *condition,
+                               const struct filter *filter, struct err *err) {
+    struct match *match = ARENA_NEW(&selection->arena, struct match);
+    if (match == NULL)
+        return query_run_memory_error(selection->limits, err);
+    *match = (struct match){selection, filter};
     condition->kind = INDEX_VALUE_MATCH;
     condition->match = match_filter;
-    /* The index hands the context back and nothing else. */
-    condition->context = (void *)filter;
+    condition->context = match;
+    return RC_OK;
 }
 
 static enum rc literal_condition(struct selection *selection, const struct filter *filter,
@@ -103,8 +133,7 @@ static enum rc add_condition(struct selection *selection, const struct filter *f
     default:
         break;
     }
-    match_condition(condition, filter);
-    return RC_OK;
+    return match_condition(selection, condition, filter, err);
 }
 
 static enum rc add_conditions(struct selection *selection, struct err *err) {
@@ -201,6 +230,11 @@ static enum rc select_series(struct selection *selection, struct series_vec *out
         return query_run_memory_error(selection->limits, err);
     if (rc < 0)
         return err_set(err, rc, "selecting series: %s", err_text(rc));
+    if (selection->stopped != RC_OK) {
+        if (err != NULL)
+            *err = selection->stop_err;
+        return selection->stopped;
+    }
     /* A pattern that was given up on has matched nothing: that is no answer. */
     for (uint32_t i = 0; i < selection->sub->filter_count; i++)
         TRY(filter_check(&selection->sub->filters[i], err));

@@ -1,0 +1,42 @@
+"""Reading: what a query may cost, what its texts say, and the look-ups beside it."""
+import base64
+import contextlib
+import json
+import socket
+import time
+import urllib.parse
+
+import pytest
+
+B = 1356998400
+HARD_PATTERN = "^(.*)(.*)(.*)[xyz]$"  # some tenths of a millisecond for a value of fifty bytes
+
+
+def hard_query(metric):
+    return {"start": B, "end": B + 60, "queries": [{"aggregator": "count", "metric": metric, "filters": [
+        {"type": "regexp", "tagk": "host", "filter": HARD_PATTERN, "groupBy": False}]}]}
+
+
+def store_hard_values(server, count):
+    server.put([("hard", B, 1, {"host": "a" * 45 + str(i)}) for i in range(count)], "summary")
+
+
+def test_the_deadline_holds_while_a_pattern_is_matched_against_many_values(make_server):
+    server = make_server("tsd.query.timeout=300")
+    store_hard_values(server, 40000)
+    started = time.monotonic()
+    reply = server.post("/api/query", hard_query("hard"))
+    assert reply.status == 408 and reply.json()["error"]["message"] == "Query timed out"
+    assert time.monotonic() - started < 5
+
+
+def test_a_client_that_leaves_ends_the_matching_of_a_pattern(make_server):
+    server = make_server()
+    store_hard_values(server, 100000)
+    body = json.dumps(hard_query("hard"))
+    with contextlib.closing(socket.create_connection(("127.0.0.1", server.port))) as client:
+        client.sendall(f"POST /api/query HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+        time.sleep(0.5)
+    started = time.monotonic()
+    assert server.stop() == 0
+    assert time.monotonic() - started < 8
