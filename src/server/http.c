@@ -35,8 +35,9 @@ struct exchange {
     struct http *http;
     char *target; /* request target as sent */
     struct buf body;
-    size_t charged;    /* bytes of body charged to the budget */
-    int refuse_status; /* not 0: the body is read and thrown away, then this is replied */
+    size_t charged;       /* bytes of body charged to the budget */
+    size_t reply_charged; /* likewise of the reply */
+    int refuse_status;    /* not 0: the body is read and thrown away, then this is replied */
     bool started;
     struct http_stream *stream;
 };
@@ -400,6 +401,9 @@ static enum MHD_Result handle(struct exchange *exchange, struct MHD_Connection *
     instance_count(&http->instance->counters.rpc_http, 1);
     const char *allowed_origin = NULL;
     prepare_and_route(exchange, &request, &allowed_origin);
+    if (request.reply.body.failed)
+        (void)http_reply_charge(&request);
+    exchange->reply_charged = request.reply.charged;
     enum MHD_Result result = send_reply(&request, allowed_origin);
     arena_fini(&arena);
     release_body(exchange);
@@ -458,6 +462,7 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
         return;
     atomic_fetch_sub(&exchange->http->active, 1);
     release_body(exchange);
+    budget_release(&exchange->http->instance->budget, exchange->reply_charged);
     free(exchange->target);
     free(exchange);
     *state = NULL;

@@ -68,7 +68,7 @@ static enum rc put_series(struct last *last, struct series *series) {
     json_out_string(json, buf_view(&text));
     buf_fini(&text);
     json_out_object_end(json);
-    return RC_OK;
+    return http_reply_charge(last->request) ? RC_OK : RC_THROTTLE;
 }
 
 static enum rc no_such_name(struct last *last, const char *kind, str name) {
@@ -103,19 +103,23 @@ static enum rc put_matching(struct last *last, const struct series_spec *spec) {
         };
     }
     struct series_vec found = {0};
+    store_readers_enter(last->request->instance->store);
     enum rc rc = index_select(index, metric, conditions, spec->tag_count, -1, &found);
     for (size_t i = 0; rc == RC_OK && i < found.n; i++)
         rc = put_series(last, found.p[i]);
+    store_readers_leave(last->request->instance->store);
     series_vec_fini(&found);
     return rc;
 }
 
 static enum rc put_tsuid(struct last *last, str tsuid) {
     last->queries++;
+    store_readers_enter(last->request->instance->store);
     struct series *series = index_by_tsuid(last->request->instance->index, tsuid);
-    if (series == NULL)
-        return no_such_name(last, "tsuid", tsuid);
-    return put_series(last, series);
+    enum rc rc =
+        series == NULL ? no_such_name(last, "tsuid", tsuid) : put_series(last, series);
+    store_readers_leave(last->request->instance->store);
+    return rc;
 }
 
 static enum rc from_uri(struct last *last) {

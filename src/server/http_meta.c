@@ -57,20 +57,29 @@ static bool suggest_kind(str type, enum index_kind *kind) {
     return false;
 }
 
+static void put_suggestions(struct http_request *request, const struct str_vec *names) {
+    struct json_out json = {.out = &request->reply.body};
+    request->reply.status = 200;
+    json_out_array(&json);
+    for (size_t i = 0; i < names->n; i++) {
+        json_out_string(&json, names->p[i]);
+        if (!http_reply_charge(request))
+            return;
+    }
+    json_out_array_end(&json);
+}
+
 static void reply_names(struct http_request *request, enum index_kind kind, str prefix,
                         uint32_t max) {
     struct str_vec names = {0};
+    /* The names are the index's own: nobody may take them away meanwhile. */
+    store_readers_enter(request->instance->store);
     enum rc rc = index_suggest(request->instance->index, kind, prefix, max, &names);
-    if (rc == RC_OK) {
-        struct json_out json = {.out = &request->reply.body};
-        json_out_array(&json);
-        for (size_t i = 0; i < names.n; i++)
-            json_out_string(&json, names.p[i]);
-        json_out_array_end(&json);
-        request->reply.status = 200;
-    } else {
+    if (rc == RC_OK)
+        put_suggestions(request, &names);
+    else
         http_reply_error(request, 503, err_text(rc), "");
-    }
+    store_readers_leave(request->instance->store);
     str_vec_fini(&names);
 }
 
@@ -244,35 +253,22 @@ static void put_question(struct json_out *json, const struct lookup *lookup) {
     json_out_int(json, lookup->limit);
 }
 
-static void reply_lookup(struct lookup *lookup) {
+static void put_results(struct lookup *lookup, const struct lookup_plan *plan,
+                        const struct series_vec *found, int64_t started) {
     struct http_request *request = lookup->request;
-    struct lookup_plan *plan = ARENA_NEW(request->arena, struct lookup_plan);
-    if (plan == NULL) {
-        http_reply_error(request, 503, "The server is over its memory budget, retry later", "");
-        return;
-    }
-    int64_t started = clock_monotonic_ns();
-    struct series_vec found = {0};
-    if (!make_plan(lookup, plan))
-        return;
-    struct index *index = request->instance->index;
-    enum rc rc =
-        index_select(index, plan->metric, plan->conditions, plan->condition_count, -1, &found);
-    if (rc < 0) {
-        http_reply_error(request, 503, err_text(rc), "");
-        series_vec_fini(&found);
-        return;
-    }
     struct json_out json = {.out = &request->reply.body};
     int64_t shown = 0;
+    request->reply.status = 200;
     json_out_object(&json);
     put_question(&json, lookup);
     json_out_key(&json, STR("results"));
     json_out_array(&json);
-    for (size_t i = 0; i < found.n && (lookup->limit == 0 || shown < lookup->limit); i++) {
-        if (!has_any(plan, found.p[i]))
+    for (size_t i = 0; i < found->n && (lookup->limit == 0 || shown < lookup->limit); i++) {
+        if (!has_any(plan, found->p[i]))
             continue;
-        put_found(&json, index, found.p[i]);
+        put_found(&json, request->instance->index, found->p[i]);
+        if (!http_reply_charge(request))
+            return;
         shown++;
     }
     json_out_array_end(&json);
@@ -283,7 +279,27 @@ static void reply_lookup(struct lookup *lookup) {
     json_out_key(&json, STR("time"));
     json_out_double(&json, (double)(clock_monotonic_ns() - started) / 1e6);
     json_out_object_end(&json);
-    request->reply.status = 200;
+}
+
+static void reply_lookup(struct lookup *lookup) {
+    struct http_request *request = lookup->request;
+    struct lookup_plan *plan = ARENA_NEW(request->arena, struct lookup_plan);
+    if (plan == NULL) {
+        http_reply_error(request, 503, "The server is over its memory budget, retry later", "");
+        return;
+    }
+    int64_t started = clock_monotonic_ns();
+    if (!make_plan(lookup, plan))
+        return;
+    struct series_vec found = {0};
+    store_readers_enter(request->instance->store);
+    enum rc rc = index_select(request->instance->index, plan->metric, plan->conditions,
+                              plan->condition_count, -1, &found);
+    if (rc == RC_OK)
+        put_results(lookup, plan, &found, started);
+    else
+        http_reply_error(request, 503, err_text(rc), "");
+    store_readers_leave(request->instance->store);
     series_vec_fini(&found);
 }
 

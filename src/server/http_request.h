@@ -26,6 +26,7 @@ struct http_reply {
     const char *content_type;   /* NULL: JSON under /api, else guessed from the body */
     struct http_stream *stream; /* owned; the rest of the body comes from it */
     bool plain;                 /* never wrapped for jsonp */
+    size_t charged;             /* bytes of body charged to the budget, until the reply is sent */
 };
 
 struct http_request {
@@ -59,6 +60,10 @@ void http_reply_error(struct http_request *request, int status, const char *mess
 void http_reply_err(struct http_request *request, const struct err *err);
 void http_reply_text(struct http_request *request, int status, const char *content_type, str text);
 void http_reply_empty(struct http_request *request, int status);
+
+/* Charges what the body has grown by since the last call. For replies whose length grows with what
+   is stored: call it after each entry, and end when it is false, with a 503 in place. Cheap. */
+bool http_reply_charge(struct http_request *request);
 
 /* 405 unless the verb is one of `verbs` (a mask of 1 << verb). */
 bool http_allow(struct http_request *request, unsigned verbs);

@@ -104,6 +104,26 @@ bool http_need_body(struct http_request *request) {
     return false;
 }
 
+bool http_reply_charge(struct http_request *request) {
+    struct http_reply *reply = &request->reply;
+    struct budget *budget = &request->instance->budget;
+    if (reply->body.capacity <= reply->charged && !reply->body.failed)
+        return true;
+    size_t more = reply->body.capacity - reply->charged;
+    if (!reply->body.failed && budget_charge(budget, more)) {
+        reply->charged += more;
+        return true;
+    }
+    buf_fini(&reply->body);
+    budget_release(budget, reply->charged);
+    reply->charged = 0;
+    http_reply_error(request, 503,
+                     "The answer needs more memory than the server has left: ask for less, or "
+                     "retry later",
+                     NULL);
+    return false;
+}
+
 /* ---- routes ---- */
 
 enum family { FAMILY_WRITE = 1, FAMILY_READ = 2 }; /* what tsd.mode can switch off */

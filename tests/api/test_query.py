@@ -40,3 +40,41 @@ def test_a_client_that_leaves_ends_the_matching_of_a_pattern(make_server):
     started = time.monotonic()
     assert server.stop() == 0
     assert time.monotonic() - started < 8
+
+
+def unread(server, target):
+    """A client that has asked and reads nothing yet."""
+    client = socket.create_connection(("127.0.0.1", server.port), timeout=60)
+    client.sendall(f"GET {target} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
+    return client
+
+
+def read_all(client):
+    with contextlib.closing(client):
+        data = b""
+        while part := client.recv(1 << 20):
+            data += part
+    head, _, body = data.partition(b"\r\n\r\n")
+    return int(head.split()[1]), body
+
+
+@pytest.mark.parametrize("target, members", [
+    ("/api/search/lookup?m=wide&limit=0", lambda answer: len(answer["results"])),
+    ("/api/query/last?timeseries=wide&resolve", len),
+    ("/api/suggest?type=tagv&max=1000000", len),
+])
+def test_long_answers_that_nobody_reads_are_refused_before_memory_ends(make_server, target, members):
+    server = make_server("memory.limit=160M")
+    server.put([("wide", B, 1, {"host": f"{i:06d}" + "a" * 300}) for i in range(40000)], "summary")
+    clients = []
+    for _ in range(12):
+        clients.append(unread(server, target))
+        time.sleep(0.3)
+    answers = [read_all(client) for client in clients]
+    assert {status for status, _ in answers} == {200, 503}
+    for status, body in answers:
+        if status == 200:
+            assert members(json.loads(body)) == 40000
+        else:
+            assert "memory" in json.loads(body)["error"]["message"]
+    assert members(server.get(target).json()) == 40000, "what was charged came back"
