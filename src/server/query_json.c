@@ -36,6 +36,14 @@ static void put_flag(struct json_out *json, str key, bool value) {
     json_out_bool(json, value);
 }
 
+/* Whether a later filter groups by the same key: a map of tags keeps the last one. */
+static bool groups_again(const struct query_sub *sub, uint32_t i) {
+    for (uint32_t j = i + 1; j < sub->filter_count; j++)
+        if (sub->filters[j].group_by && str_eq(sub->filters[j].key, sub->filters[i].key))
+            return true;
+    return false;
+}
+
 static void put_filters(struct json_out *json, const struct query_sub *sub) {
     json_out_key(json, STR("filters"));
     json_out_array(json);
@@ -56,7 +64,7 @@ static void put_filters(struct json_out *json, const struct query_sub *sub) {
     json_out_object(json);
     for (uint32_t i = 0; i < sub->filter_count; i++) {
         const struct filter *filter = &sub->filters[i];
-        if (!filter->group_by)
+        if (!filter->group_by || groups_again(sub, i))
             continue;
         struct buf text = {0};
         buf_printf(&text, "%.*s(%.*s)", STR_ARG(filter->type_name), STR_ARG(filter->text));
@@ -67,17 +75,45 @@ static void put_filters(struct json_out *json, const struct query_sub *sub) {
     json_out_object_end(json);
 }
 
+static uint32_t nibble(char hex) {
+    return (uint32_t)(hex <= '9' ? hex - '0' : hex - 'A' + 10);
+}
+
+/* The bytes that an even number of hex digits stands for, as base64. */
+static void put_base64(struct json_out *json, str hex) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    struct buf text = {0};
+    for (size_t i = 0; i < hex.n; i += 6) {
+        uint32_t group = 0;
+        for (size_t j = i; j < i + 6; j++)
+            group = group << 4 | (j < hex.n ? nibble(hex.p[j]) : 0);
+        size_t bytes = hex.n - i >= 6 ? 3 : (hex.n - i) / 2;
+        for (size_t j = 0; j < 4; j++)
+            buf_char(&text, j <= bytes ? digits[group >> (18 - 6 * j) & 63] : '=');
+    }
+    json_out_string(json, buf_view(&text));
+    buf_fini(&text);
+}
+
+static bool key_before(const struct query_sub *sub, uint32_t i) {
+    for (uint32_t j = 0; j < i; j++)
+        if (str_eq(sub->filters[j].key, sub->filters[i].key))
+            return true;
+    return false;
+}
+
+/* UIDs of the keys that are filtered, each once: bytes, which Jackson writes as base64. */
 static void put_filter_keys(struct json_out *json, struct index *index,
                             const struct query_sub *sub) {
     json_out_key(json, STR("filterTagKs"));
     json_out_array(json);
     for (uint32_t i = 0; i < sub->filter_count; i++) {
-        uint32_t uid = index_uid(index, INDEX_TAGK, sub->filters[i].key);
+        uint32_t uid = key_before(sub, i) ? 0 : index_uid(index, INDEX_TAGK, sub->filters[i].key);
         struct buf hex = {0};
         if (uid != 0)
             index_uid_hex(index, INDEX_TAGK, uid, &hex);
         if (hex.n > 0)
-            json_out_string(json, buf_view(&hex));
+            put_base64(json, buf_view(&hex));
         buf_fini(&hex);
     }
     json_out_array_end(json);

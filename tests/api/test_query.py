@@ -1,10 +1,8 @@
 """Reading: what a query may cost, what its texts say, and the look-ups beside it."""
-import base64
 import contextlib
 import json
 import socket
 import time
-import urllib.parse
 
 import pytest
 
@@ -78,3 +76,34 @@ def test_long_answers_that_nobody_reads_are_refused_before_memory_ends(make_serv
         else:
             assert "memory" in json.loads(body)["error"]["message"]
     assert members(server.get(target).json()) == 40000, "what was charged came back"
+
+
+# ---- what a query says of itself ----
+
+QUERY_MEMBERS = {
+    "aggregator": "sum", "metric": "q.self", "tsuids": None, "downsample": "1m-avg", "rate": False,
+    "filters": [{"tagk": "host", "filter": "*", "group_by": False, "type": "wildcard"},
+                {"tagk": "host", "filter": "a|b", "group_by": True, "type": "literal_or"}],
+    "tags": {"host": "literal_or(a|b)"}, "percentiles": None, "index": 0, "rateOptions": None,
+    "explicitTags": False, "useFuzzyFilter": True, "preAggregate": False, "rollupUsage": None, "rollupTable": "raw",
+    "showHistogramBuckets": False, "histogramQuery": False, "useMultiGets": True,
+}
+
+
+def test_show_query_has_every_member_and_the_keys_that_are_filtered_once(make_server):
+    server = make_server()
+    server.put([("q.self", B, 1, {"host": "a"}), ("q.self", B, 1, {"host": "b"})])
+    result = server.query(B, B + 60, "sum:1m-avg:q.self{host=a|b}{host=wildcard(*)}", show_query=True)
+    assert [r["query"] for r in result] == [{**QUERY_MEMBERS, "filterTagKs": ["AAAB"]}] * 2
+
+
+def test_two_groupings_by_one_key_are_one_tag_of_the_query(make_server):
+    server = make_server()
+    server.put([("q.two", B, 1, {"host": "a"})])
+    filters = [{"type": kind, "tagk": "host", "filter": text, "groupBy": True}
+               for kind, text in (("wildcard", "*"), ("literal_or", "a"))]
+    reply = server.post("/api/query", {"start": B, "end": B + 60, "showQuery": True, "queries": [
+        {"aggregator": "sum", "metric": "q.two", "filters": filters}]})
+    pairs = json.loads(reply.body, object_pairs_hook=list)
+    query = dict(dict(pairs[0])["query"])
+    assert query["tags"] == [("host", "literal_or(a)")]
