@@ -233,6 +233,14 @@ static enum rc refuse_percentiles(const struct parser *parser, json_t *value) {
     return err_set(parser->err, RC_UNSUPPORTED, "Histogram queries are not supported: percentiles");
 }
 
+static enum rc refuse_buckets(const struct parser *parser, const char *name, json_t *value) {
+    bool wanted = false;
+    TRY(read_flag(parser, name, value, &wanted));
+    if (!wanted)
+        return RC_OK;
+    return err_set(parser->err, RC_UNSUPPORTED, "Histogram queries are not supported: %s", name);
+}
+
 /* ---- fields by name ---- */
 
 enum kind {
@@ -242,7 +250,8 @@ enum kind {
     KIND_TAGS,
     KIND_FILTERS,
     KIND_TSUIDS,
-    KIND_PERCENTILES
+    KIND_PERCENTILES,
+    KIND_BUCKETS
 };
 
 struct field {
@@ -265,6 +274,7 @@ static const struct field sub_fields[] = {
     {"filters", KIND_FILTERS, 0},
     {"tsuids", KIND_TSUIDS, 0},
     {"percentiles", KIND_PERCENTILES, 0},
+    {"showHistogramBuckets", KIND_BUCKETS, 0},
 };
 
 static const struct field query_fields[] = {
@@ -310,6 +320,8 @@ static enum rc read_sub_field(const struct parser *parser, const struct field *f
         return read_tsuids(parser, value, sub);
     case KIND_PERCENTILES:
         return refuse_percentiles(parser, value);
+    case KIND_BUCKETS:
+        return refuse_buckets(parser, field->name, value);
     default:
         return read_scalar(parser, field, value, sub);
     }

@@ -125,7 +125,8 @@ static enum rc parse_modifier(str text, struct arena *query_arena, struct query_
         sub->pre_aggregate = true;
     else if (str_eq_nocase(text, STR("explicit_tags")))
         sub->explicit_tags = true;
-    else if (starts_nocase(text, "percentiles"))
+    else if (starts_nocase(text, "percentiles") ||
+             str_eq_nocase(text, STR("show-histogram-buckets")))
         return err_set(err, RC_UNSUPPORTED, "Histogram queries are not supported: %.*s",
                        STR_ARG(text));
     return RC_OK;

@@ -107,3 +107,11 @@ def test_two_groupings_by_one_key_are_one_tag_of_the_query(make_server):
     pairs = json.loads(reply.body, object_pairs_hook=list)
     query = dict(dict(pairs[0])["query"])
     assert query["tags"] == [("host", "literal_or(a)")]
+
+
+@pytest.mark.parametrize("flag", [True, "true", 1])
+def test_histogram_buckets_are_said_not_to_be_there(server, flag):
+    reply = server.post("/api/query", {"start": B, "queries": [
+        {"aggregator": "sum", "metric": "x", "showHistogramBuckets": flag}]})
+    assert reply.status == 501
+    assert server.get("/api/query", start=B, m="sum:show-histogram-buckets:x").status == 501
