@@ -247,8 +247,8 @@ static bool check_serializer(struct http_request *request) {
     if (name.p == NULL || str_eq_nocase(name, STR("json")))
         return true;
     char details[160];
-    snprintf(details, sizeof(details), "Could not find a serializer with the name: %.64s",
-             name.n > 0 ? name.p : "");
+    snprintf(details, sizeof(details), "Could not find a serializer with the name: %.*s",
+             (int)(name.n < 64 ? name.n : 64), name.n > 0 ? name.p : "");
     http_reply_error(request, 400, "Requested serializer was not found", details);
     return false;
 }

@@ -115,3 +115,10 @@ def test_histogram_buckets_are_said_not_to_be_there(server, flag):
         {"aggregator": "sum", "metric": "x", "showHistogramBuckets": flag}]})
     assert reply.status == 501
     assert server.get("/api/query", start=B, m="sum:show-histogram-buckets:x").status == 501
+
+
+def test_an_unknown_serializer_is_named_and_nothing_after_it(server):
+    reply = server.get("/api/version?serializer=foo&secret=bar")
+    assert reply.status == 400
+    assert reply.json() == {"error": {"code": 400, "message": "Requested serializer was not found",
+                                      "details": "Could not find a serializer with the name: foo"}}
