@@ -4,12 +4,11 @@
  */
 #include "server/http_last.h"
 
+#include "server/http_json.h"
 #include "server/series_spec.h"
 #include "store/scan.h"
 #include "wire/json_out.h"
 #include "wire/number.h"
-
-#include <jansson.h>
 
 struct last {
     struct http_request *request;
@@ -116,8 +115,7 @@ static enum rc put_tsuid(struct last *last, str tsuid) {
     last->queries++;
     store_readers_enter(last->request->instance->store);
     struct series *series = index_by_tsuid(last->request->instance->index, tsuid);
-    enum rc rc =
-        series == NULL ? no_such_name(last, "tsuid", tsuid) : put_series(last, series);
+    enum rc rc = series == NULL ? no_such_name(last, "tsuid", tsuid) : put_series(last, series);
     store_readers_leave(last->request->instance->store);
     return rc;
 }
@@ -142,24 +140,21 @@ static enum rc from_uri(struct last *last) {
     return RC_OK;
 }
 
-static str json_text(const json_t *value) {
-    return json_is_string(value) ? (str){json_string_value(value), json_string_length(value)}
-                                 : (str){NULL, 0};
-}
-
 static enum rc from_sub_query(struct last *last, const json_t *sub) {
     const json_t *tsuids = json_object_get(sub, "tsuids");
     for (size_t i = 0; i < json_array_size(tsuids); i++)
-        TRY(put_tsuid(last, json_text(json_array_get(tsuids, i))));
+        TRY(put_tsuid(last, http_json_text(last->request, json_array_get(tsuids, i))));
     if (json_array_size(tsuids) > 0)
         return RC_OK;
-    struct series_spec spec = {.metric = json_text(json_object_get(sub, "metric"))};
+    struct series_spec spec = {.metric =
+                                   http_json_text(last->request, json_object_get(sub, "metric"))};
     const char *key;
     json_t *value;
     json_object_foreach(json_object_get(sub, "tags"), key, value) {
         if (spec.tag_count == LIMIT_TAGS_MAX)
             return err_set(&last->err, RC_INVALID, "too many tags: more than %d", LIMIT_TAGS_MAX);
-        spec.tags[spec.tag_count++] = (struct series_spec_tag){str_of(key), json_text(value)};
+        spec.tags[spec.tag_count++] =
+            (struct series_spec_tag){str_of(key), http_json_text(last->request, value)};
     }
     return put_matching(last, &spec);
 }
@@ -170,41 +165,40 @@ static void set_back_scan(struct last *last, int64_t hours) {
         last->from_ms = (last->now_ms / hour_ms - hours) * hour_ms;
 }
 
+static enum rc read_back_scan(struct last *last, str text) {
+    int64_t hours = 0;
+    char bad;
+    if (text.n > 0 && number_parse_int(text, &hours, &bad) != NUMBER_OK)
+        return err_set(&last->err, RC_INVALID, "Unable to parse back_scan parameter");
+    set_back_scan(last, hours);
+    return RC_OK;
+}
+
 static enum rc from_body(struct last *last, const json_t *body) {
-    last->resolve = json_is_true(json_object_get(body, "resolveNames"));
-    set_back_scan(last, (int64_t)json_number_value(json_object_get(body, "backScan")));
+    struct http_request *request = last->request;
+    str resolve = http_json_text(request, json_object_get(body, "resolveNames"));
+    last->resolve = str_eq_nocase(resolve, STR("true"));
+    TRY(read_back_scan(last, http_json_text(request, json_object_get(body, "backScan"))));
     const json_t *queries = json_object_get(body, "queries");
     for (size_t i = 0; i < json_array_size(queries); i++)
         TRY(from_sub_query(last, json_array_get(queries, i)));
     return RC_OK;
 }
 
-static enum rc parse_and_put(struct last *last) {
+/* `body` is that of a POST, else NULL. */
+static enum rc parse_and_put(struct last *last, const json_t *body) {
     struct http_request *request = last->request;
     if (request->verb != HTTP_POST) {
         last->resolve = http_request_flag(request, "resolve");
-        str back = http_request_parameter(request, "back_scan");
-        int64_t hours;
-        char bad;
-        if (back.n > 0 && number_parse_int(back, &hours, &bad) != NUMBER_OK)
-            return err_set(&last->err, RC_INVALID, "Unable to parse back_scan parameter");
-        set_back_scan(last, back.n > 0 ? hours : 0);
+        TRY(read_back_scan(last, http_request_parameter(request, "back_scan")));
         return from_uri(last);
     }
-    json_error_t error;
-    json_t *body = json_loadb(request->body.p, request->body.n, 0, &error);
-    if (body == NULL) {
-        err_set(&last->err, RC_INVALID, "Unable to parse the given JSON");
-        err_details(&last->err, "%s at byte %d", error.text, error.position);
-        return RC_INVALID;
-    }
-    enum rc rc = from_body(last, body);
-    json_decref(body);
-    return rc;
+    return from_body(last, body);
 }
 
 void http_last_handle(struct http_request *request) {
-    if (request->verb == HTTP_POST && !http_need_body(request))
+    json_t *body = request->verb == HTTP_POST ? http_json_body(request) : NULL;
+    if (request->verb == HTTP_POST && body == NULL)
         return;
     struct last last = {
         .request = request,
@@ -216,10 +210,12 @@ void http_last_handle(struct http_request *request) {
     enum rc rc = scan_init(&last.scan, request->instance->store, &request->instance->budget);
     if (rc < 0) {
         http_reply_error(request, 503, err_text(rc), "");
+        json_decref(body);
         return;
     }
     json_out_array(&last.json);
-    rc = parse_and_put(&last);
+    rc = parse_and_put(&last, body);
+    json_decref(body);
     json_out_array_end(&last.json);
     scan_fini(&last.scan);
     if (rc == RC_OK && last.queries == 0)

@@ -1,7 +1,7 @@
 /*
  * What clients ask about: names, series, aggregators, filters, configuration, version.
  */
-#include "server/http_request.h"
+#include "server/http_json.h"
 
 #include "query/aggregator.h"
 #include "query/filter.h"
@@ -11,39 +11,11 @@
 #include "wire/json_out.h"
 #include "wire/number.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { READ_VERBS = 1u << HTTP_GET | 1u << HTTP_POST, SUGGEST_DEFAULT = 25, LOOKUP_DEFAULT = 25 };
-
-/* Parses the body as JSON; NULL with the reply in place. */
-static json_t *load_body(struct http_request *request) {
-    if (!http_need_body(request))
-        return NULL;
-    json_error_t error;
-    json_t *body = json_loadb(request->body.p, request->body.n, 0, &error);
-    if (body == NULL) {
-        char details[256];
-        snprintf(details, sizeof(details), "%s at byte %d", error.text, error.position);
-        http_reply_error(request, 400, "Unable to parse the given JSON", details);
-    }
-    return body;
-}
-
-/* A member as text: strings as they are, integers printed. */
-static str member_text(struct http_request *request, const json_t *object, const char *name) {
-    const json_t *value = json_object_get(object, name);
-    if (json_is_string(value))
-        return arena_str(request->arena,
-                         (str){json_string_value(value), json_string_length(value)});
-    if (!json_is_integer(value))
-        return (str){NULL, 0};
-    char digits[32];
-    int n = snprintf(digits, sizeof(digits), "%lld", (long long)json_integer_value(value));
-    return arena_str(request->arena, (str){digits, (size_t)n});
-}
 
 /* ---- suggest ---- */
 
@@ -90,12 +62,12 @@ void http_meta_suggest(struct http_request *request) {
     str prefix = http_request_parameter(request, "q");
     str max_text = http_request_parameter(request, "max");
     if (request->verb == HTTP_POST) {
-        json_t *body = load_body(request);
+        json_t *body = http_json_body(request);
         if (body == NULL)
             return;
-        type = member_text(request, body, "type");
-        prefix = member_text(request, body, "q");
-        max_text = member_text(request, body, "max");
+        type = http_json_text(request, json_object_get(body, "type"));
+        prefix = http_json_text(request, json_object_get(body, "q"));
+        max_text = http_json_text(request, json_object_get(body, "max"));
         json_decref(body);
     }
     if (type.n == 0) {
@@ -313,19 +285,24 @@ static bool take_limit(struct lookup *lookup, str limit) {
 
 static bool lookup_from_body(struct lookup *lookup, const json_t *body) {
     struct http_request *request = lookup->request;
-    str metric = member_text(request, body, "metric");
-    lookup->spec.metric = series_spec_part(metric);
-    if (!take_limit(lookup, member_text(request, body, "limit")))
-        return false;
+    str metric = http_json_text(request, json_object_get(body, "metric"));
     const json_t *tags = json_object_get(body, "tags");
+    if (metric.n == 0 && json_array_size(tags) == 0) {
+        http_reply_error(request, 400, "Missing metric and tags. Please supply at least one value.",
+                         "");
+        return false;
+    }
+    lookup->spec.metric = series_spec_part(metric);
+    if (!take_limit(lookup, http_json_text(request, json_object_get(body, "limit"))))
+        return false;
     if (json_array_size(tags) > LIMIT_TAGS_MAX) {
         http_reply_error(request, 400, "too many tags", "");
         return false;
     }
     for (size_t i = 0; i < json_array_size(tags); i++) {
         const json_t *tag = json_array_get(tags, i);
-        str key = member_text(request, tag, "key");
-        str value = member_text(request, tag, "value");
+        str key = http_json_text(request, json_object_get(tag, "key"));
+        str value = http_json_text(request, json_object_get(tag, "value"));
         lookup->spec.tags[lookup->spec.tag_count++] =
             (struct series_spec_tag){series_spec_part(key), series_spec_part(value)};
     }
@@ -336,7 +313,7 @@ static void handle_lookup(struct http_request *request) {
     struct lookup lookup = {.request = request, .limit = LOOKUP_DEFAULT};
     struct err err = {0};
     if (request->verb == HTTP_POST) {
-        json_t *body = load_body(request);
+        json_t *body = http_json_body(request);
         bool good = body != NULL && lookup_from_body(&lookup, body);
         json_decref(body);
         if (!good)
@@ -353,11 +330,6 @@ static void handle_lookup(struct http_request *request) {
             http_reply_err(request, &err);
             return;
         }
-    }
-    if (lookup.spec.metric.n == 0 && lookup.spec.tag_count == 0 && request->verb == HTTP_POST) {
-        http_reply_error(request, 400, "Missing metric and tags. Please supply at least one value.",
-                         "");
-        return;
     }
     if (lookup.limit < 0)
         lookup.limit = LOOKUP_DEFAULT;
@@ -377,7 +349,8 @@ void http_meta_search(struct http_request *request) {
     }
     for (size_t i = 0; i < COUNT_OF(plugin_types); i++)
         if (str_eq(request->rest, str_of(plugin_types[i]))) {
-            http_reply_error(request, 400, "Searching is not enabled on this TSD", "");
+            http_reply_error(request, 400, "Searching is not enabled",
+                             "Searching has not been enabled on this TSD");
             return;
         }
     http_reply_error(request, 400, "Invalid search query type supplied", "");

@@ -122,3 +122,29 @@ def test_an_unknown_serializer_is_named_and_nothing_after_it(server):
     assert reply.status == 400
     assert reply.json() == {"error": {"code": 400, "message": "Requested serializer was not found",
                                       "details": "Could not find a serializer with the name: foo"}}
+
+
+# ---- look-ups with bodies ----
+
+def test_numbers_and_truth_values_in_bodies_are_taken_as_their_texts(server):
+    server.put([("q.last", B, 1, {"host": "1"}), ("q.last", B, 2, {"host": "2"})])
+    reply = server.post("/api/query/last", {"queries": [{"metric": "q.last", "tags": {"host": 1}}],
+                                            "resolveNames": "true"})
+    assert [(r["metric"], r["tags"], r["value"]) for r in reply.json()] == [("q.last", {"host": "1"}, "1")]
+    late = {"queries": [{"metric": "q.last"}], "backScan": "24"}
+    assert server.post("/api/query/last", late).json() == []
+    assert server.post("/api/query/last", {**late, "backScan": "x"}).status == 400
+    assert server.post("/api/suggest", {"type": "metrics", "max": 1.5}).status == 400
+
+
+def test_a_lookup_by_body_may_ask_for_every_metric(server):
+    server.put([("q.star", B, 1, {"star": "only"})])
+    reply = server.post("/api/search/lookup", {"metric": "*", "limit": 0})
+    assert reply.status == 200 and "q.star" in [r["metric"] for r in reply.json()["results"]]
+    reply = server.post("/api/search/lookup", {"limit": 0})
+    assert reply.status == 400
+
+
+def test_searches_that_need_a_plugin_are_refused(server):
+    reply = server.get("/api/search/tsmeta?query=x")
+    assert reply.status == 400 and reply.json()["error"]["message"] == "Searching is not enabled"
