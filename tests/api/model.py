@@ -27,6 +27,20 @@ def truncating(a, b):
     return q if (a < 0) == (b < 0) else -q
 
 
+def to_long(value):
+    """As Java casts a double: towards zero, and to the nearest limit."""
+    return max(INT_MIN, min(INT_MAX, int(value)))
+
+
+def total(values):
+    """The exact sum, unless it leaves the doubles."""
+    values = list(values)
+    try:
+        return math.fsum(values)
+    except (ValueError, OverflowError):
+        return sum(values)
+
+
 def percentile_parts(name):
     body = name.lstrip("ep")
     digits, kind = body, "legacy"
@@ -37,7 +51,7 @@ def percentile_parts(name):
 
 
 def percentile(values, p, kind):
-    values = sorted(values)
+    values = sorted(float(v) for v in values)
     n = len(values)
     if kind == "legacy":
         position = p * (n + 1)
@@ -46,9 +60,9 @@ def percentile(values, p, kind):
     else:
         position = 0 if p <= 0.5 / n else float(round(n * p))  # Python rounds half to even
     if position < 1:
-        return float(values[0])
+        return values[0]
     if position >= n:
-        return float(values[-1])
+        return values[-1]
     low = math.floor(position)
     return values[low - 1] + (position - low) * (values[low] - values[low - 1])
 
@@ -79,7 +93,7 @@ def aggregate_ints(name, values):
             product = wrap(product * value)
         return product
     if name == "dev":
-        return int(deviation(values))
+        return to_long(deviation(values))
     if name == "diff":
         return wrap(values[-1] - values[0]) if len(values) > 1 else 0
     if name == "count":
@@ -91,7 +105,7 @@ def aggregate_ints(name, values):
     if name in ("last", "none"):
         return values[-1]
     p, kind = percentile_parts(name)
-    return int(percentile(values, p, kind))
+    return to_long(percentile(values, p, kind))
 
 
 def aggregate_doubles(name, values):
@@ -115,27 +129,27 @@ def aggregate_doubles(name, values):
     if not real:
         return math.nan
     if name in ("sum", "pfsum", "zimsum"):
-        return math.fsum(real)
+        return total(real)
     if name in ("min", "mimmin"):
         return min(real)
     if name in ("max", "mimmax"):
         return max(real)
     if name == "avg":
-        return math.fsum(real) / len(real)
+        return total(real) / len(real)
     if name == "median":
         return sorted(real)[len(real) // 2]
     if name == "dev":
         return deviation(real)
     if name == "squareSum":
-        return math.fsum(v * v for v in real)
+        return total(v * v for v in real)
     p, _ = percentile_parts(name)
     return percentile(real, p, "legacy")
 
 
-def window(start_ms, end_ms, interval_ms):
-    """The hour-aligned seconds [S, E] that are read."""
+def window(start_ms, end_ms, interval_ms, end_in_ms):
+    """The hour-aligned seconds [S, E] that are read; one more if the end was written in milliseconds."""
     start = start_ms // 1000
-    end = -(-end_ms // 1000)
+    end = end_ms // 1000 + (1 if end_in_ms else 0)
     if interval_ms:
         start -= (start * 1000 % interval_ms) // 1000
         end += (interval_ms - end * 1000 % interval_ms) // 1000
@@ -242,10 +256,10 @@ def merge(name, members):
     return out
 
 
-def answer(series, name, start_ms, end_ms, spec=None, rate=None, group_by=()):
+def answer(series, name, start_ms, end_ms, spec=None, rate=None, group_by=(), end_in_ms=True):
     """-> {group values: [(ms, value)]} in no order. `series`: [(tags, {ms: value})] in tag order."""
     interval = 0 if spec is None or spec[0] == "all" else spec[0]
-    low, high = window(start_ms, end_ms, interval)
+    low, high = window(start_ms, end_ms, interval, end_in_ms)
     groups = {}
     for number, (tags, values) in enumerate(series):
         points = sorted((t, v) for t, v in values.items() if low * 1000 <= t <= high * 1000)
