@@ -87,7 +87,7 @@ void http_stats_handle(struct http_request *request) {
 
 struct prometheus {
     struct buf *out;
-    const char *last;
+    char last[128]; /* family */
 };
 
 /* "store.head_bytes" -> "barograph_store_head_bytes", with "_total" for counters. */
@@ -99,9 +99,10 @@ static void each_prometheus(void *context, const struct stat *stat) {
     for (int i = 0; i < n && i < (int)sizeof(name); i++)
         if (name[i] == '.' || name[i] == '-')
             name[i] = '_';
-    if (p->last == NULL || strcmp(p->last, stat->metric) != 0)
+    /* One statistic may be two families: what is open now, and what was counted. */
+    if (strcmp(p->last, name) != 0)
         buf_printf(p->out, "# TYPE %s %s\n", name, stat->counter ? "counter" : "gauge");
-    p->last = stat->metric;
+    memcpy(p->last, name, sizeof(p->last));
     buf_str(p->out, str_of(name));
     if (stat->tag_key != NULL)
         buf_printf(p->out, "{%s=\"%s\"}", stat->tag_key, stat->tag_value);
@@ -111,7 +112,7 @@ static void each_prometheus(void *context, const struct stat *stat) {
 void http_stats_metrics(struct http_request *request) {
     if (!http_allow(request, 1u << HTTP_GET))
         return;
-    struct prometheus p = {&request->reply.body, NULL};
+    struct prometheus p = {.out = &request->reply.body};
     stats_each(request->instance, each_prometheus, &p);
     request->reply.status = 200;
     request->reply.content_type = "text/plain; version=0.0.4; charset=utf-8";

@@ -135,6 +135,13 @@ def test_stats_and_metrics(server):
         assert line.startswith("# TYPE ") or float(line.rsplit(" ", 1)[1]) is not None
 
 
+def test_every_family_of_metrics_has_its_type_once(server):
+    lines = server.get("/metrics").text.splitlines()
+    types = [line.split()[2] for line in lines if line.startswith("# TYPE ")]
+    samples = {line.split("{")[0].split(" ")[0] for line in lines if not line.startswith("#")}
+    assert sorted(types) == sorted(samples)
+
+
 def test_health(server):
     assert server.get("/health").status == 200
     assert (server.get("/ready").status, server.get("/ready").text) == (200, "ready\n")
