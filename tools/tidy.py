@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 RANK = {"base": 0, "os": 1, "model": 1, "codec": 2, "wire": 2, "medium": 3, "store": 4, "query": 5,
-        "embed": 6, "sql": 6, "cluster": 6, "access": 6, "server": 7, "cli": 8}
+        "embed": 6, "kube": 6, "sql": 6, "cluster": 6, "access": 6, "server": 7, "cli": 8}
 MAY_CALL_SYSTEM = {"os", "medium", "server", "cli"}
 SYSTEM_HEADERS = {"unistd.h", "fcntl.h", "dirent.h", "sys/socket.h", "sys/stat.h", "sys/mman.h",
                   "sys/file.h", "sys/statvfs.h", "netinet/in.h", "arpa/inet.h", "poll.h", "netdb.h"}
