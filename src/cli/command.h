@@ -6,8 +6,12 @@
 
 int command_serve(int argc, char **argv);
 int command_health(int argc, char **argv);
+int command_kube(int argc, char **argv);
 int command_version(int argc, char **argv);
 int command_help(int argc, char **argv);
+
+/* Prints how to use `kube`, and its labels. */
+void command_kube_help(void);
 
 /* Prints the list of commands. */
 void command_usage(void);

@@ -36,6 +36,8 @@ static void print_serve_help(void) {
 int command_help(int argc, char **argv) {
     if (argc > 0 && (strcmp(argv[0], "serve") == 0 || strcmp(argv[0], "tsd") == 0))
         print_serve_help();
+    else if (argc > 0 && strcmp(argv[0], "kube") == 0)
+        command_kube_help();
     else
         command_usage();
     return 0;

@@ -14,8 +14,9 @@ static const struct {
     {"serve", command_serve, "run the server"},
     {"tsd", command_serve, "the same, by OpenTSDB's name"},
     {"health", command_health, "ask a running server whether it is ready (exit 0 or 1)"},
+    {"kube", command_kube, "print Kubernetes manifests from the labels of a Dockerfile or image"},
     {"version", command_version, "print the version"},
-    {"help", command_help, "print this, or `help serve` for all options"},
+    {"help", command_help, "print this, or `help serve`, `help kube` for all options"},
 };
 
 void command_usage(void) {
