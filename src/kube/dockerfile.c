@@ -62,12 +62,18 @@ static bool is_one_of(str word, const char *const *words, size_t count) {
 
 /* ---- variables ---- */
 
-/* ENV hides ARG, whichever came last. */
+static const struct variable ambiguous = {
+    .unknown = "one of its variables is set by ENV and then by ARG, and Docker's builders do not "
+               "agree which counts"};
+
+/* ENV hides ARG, as Docker documents; BuildKit takes an ARG that comes later instead. */
 static const struct variable *find_variable(const struct variable *list, str name) {
     const struct variable *argument = NULL;
     for (const struct variable *v = list; v != NULL; v = v->next) {
         if (!str_eq(v->name, name))
             continue;
+        if (v->is_env && argument != NULL && argument->is_set && !str_eq(argument->value, v->value))
+            return &ambiguous;
         if (v->is_env)
             return v;
         if (argument == NULL)

@@ -236,8 +236,12 @@ static void arguments_have_docker_s_scopes(void **state) {
     /* Declared later is not declared. */
     expect("FROM x\nLABEL " P "a=$V\nARG V=1\n",
            "2 a: V: not set by any ARG or ENV of this file\n");
-    /* ENV hides ARG, in whatever order. */
-    expect("FROM x\nENV V=env\nARG V=arg\nLABEL " P "a=$V\n", "4 a=env\n");
+    /* ENV hides ARG; in the other order builders differ. */
+    expect("FROM x\nENV V=env\nARG V=arg\nLABEL " P "a=$V\n",
+           "4 a: one of its variables is set by ENV and then by ARG, and Docker's builders do not "
+           "agree which counts\n");
+    expect("FROM x\nENV V=env\nARG V\nLABEL " P "a=$V\n", "4 a=env\n");
+    expect("FROM x\nENV V=env\nARG V=env\nLABEL " P "a=$V\n", "4 a=env\n");
     expect("FROM x\nARG V=arg\nENV V=env$V\nLABEL " P "a=$V\n", "4 a=envarg\n");
     expect("FROM x\nENV V some words\nLABEL " P "a=$V\n", "3 a=some words\n");
     /* One instruction sees what was before it. */
