@@ -166,6 +166,13 @@ uint32_t index_tag_value(const struct series *series, uint32_t key_uid);
 enum rc index_encode_since(struct index *index, uint64_t from, struct buf *out,
                            uint64_t *next) MUST_USE;
 
+/* Passes encoded definitions on in pieces of at most `bytes_max` (or of one definition, if that is
+   longer) that, applied in the order of the calls, say the same as the whole. Stops at the first
+   negative return and returns it. RC_CORRUPT if the bytes are no definitions. */
+enum rc index_pieces(const uint8_t *bytes, size_t n, size_t bytes_max,
+                     enum rc (*each)(void *context, const uint8_t *bytes, size_t n),
+                     void *context) MUST_USE;
+
 /* Sequence number of the next creation or removal. */
 uint64_t index_sequence(struct index *index);
 

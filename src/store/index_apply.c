@@ -103,6 +103,60 @@ static bool take_definition(struct bytes_reader *reader, uint32_t shards,
     return !reader->failed;
 }
 
+/* ---- cutting into pieces ---- */
+
+struct cutter {
+    size_t bytes_max;
+    enum rc (*each)(void *context, const uint8_t *bytes, size_t n);
+    void *context;
+    struct buf piece;
+};
+
+static enum rc pass_on(struct cutter *cutter) {
+    struct buf *piece = &cutter->piece;
+    if (piece->n == 0)
+        return RC_OK;
+    enum rc rc = piece->failed ? RC_NOMEM
+                               : cutter->each(cutter->context, (const uint8_t *)piece->p, piece->n);
+    buf_reset(piece);
+    return rc;
+}
+
+static enum rc cut(struct cutter *cutter, struct bytes_reader reader, bool series_gone) {
+    while (bytes_left(&reader) > 0) {
+        struct definition definition;
+        const uint8_t *at = reader.at;
+        if (!take_definition(&reader, UINT32_MAX, &definition))
+            return RC_CORRUPT;
+        if ((definition.entry == INDEX_ENTRY_SERIES_GONE) != series_gone)
+            continue;
+        size_t n = (size_t)(reader.at - at);
+        if (cutter->piece.n + n > cutter->bytes_max)
+            TRY(pass_on(cutter));
+        if (cutter->piece.n == 0)
+            buf_char(&cutter->piece, INDEX_ENTRY_VERSION);
+        buf_add(&cutter->piece, at, n);
+    }
+    return pass_on(cutter);
+}
+
+/* In the order in which index_apply goes through the whole. */
+enum rc index_pieces(const uint8_t *bytes, size_t n, size_t bytes_max,
+                     enum rc (*each)(void *context, const uint8_t *bytes, size_t n),
+                     void *context) {
+    if (n <= bytes_max)
+        return n == 0 ? RC_OK : each(context, bytes, n);
+    struct bytes_reader reader = bytes_reader_of(bytes, n);
+    if (bytes_take_u8(&reader) != INDEX_ENTRY_VERSION)
+        return RC_CORRUPT;
+    struct cutter cutter = {.bytes_max = bytes_max, .each = each, .context = context};
+    enum rc rc = cut(&cutter, reader, true);
+    if (rc == RC_OK)
+        rc = cut(&cutter, reader, false);
+    buf_fini(&cutter.piece);
+    return rc;
+}
+
 /* ---- applying ---- */
 
 enum outcome {

@@ -7,9 +7,10 @@
 #include <stdlib.h>
 
 enum {
-    PART_POINTS = 2048,   /* a batch is worked off in parts whose series stay in the cache */
-    PREFETCH_SERIES = 32, /* points ahead whose series is brought into cache */
-    PREFETCH_TAIL = 16    /* points ahead whose tail is */
+    PART_POINTS = 2048,        /* a batch is worked off in parts whose series stay in the cache */
+    PREFETCH_SERIES = 32,      /* points ahead whose series is brought into cache */
+    PREFETCH_TAIL = 16,        /* points ahead whose tail is */
+    DEFINE_BYTES_MAX = 1 << 20 /* of definitions in one record of the log */
 };
 
 /* Where a batch is put in order of shard and encoded. Idle ones wait in the store. */
@@ -81,6 +82,29 @@ void store_scratch_free(struct store *store) {
 
 /* ---- definitions ---- */
 
+struct define {
+    struct log *log;
+    struct err *err;
+};
+
+static enum rc push_definitions(void *context, const uint8_t *bytes, size_t n) {
+    const struct define *define = context;
+    return log_push(define->log, LOG_DEFINE, bytes, n, NULL, define->err);
+}
+
+/* What is undefined can be more than one record may hold, or the log buffer: series go on being
+   made while the log refuses to be written. */
+static enum rc push_all_definitions(struct store *store, const struct buf *bytes, struct err *err) {
+    struct define define = {store->log, err};
+    size_t most = store->options.log.buffer_bytes_max / 4;
+    if (most == 0 || most > DEFINE_BYTES_MAX)
+        most = DEFINE_BYTES_MAX;
+    enum rc rc = index_pieces((const uint8_t *)bytes->p, bytes->n, most, push_definitions, &define);
+    if (rc == RC_NOMEM)
+        err_set(err, rc, "out of memory for the names of new series");
+    return rc;
+}
+
 enum rc store_define(struct store *store, struct err *err) {
     if (store->log == NULL ||
         index_sequence(store->index) == atomic_load_explicit(&store->defined, memory_order_acquire))
@@ -93,7 +117,7 @@ enum rc store_define(struct store *store, struct err *err) {
     if (rc < 0 || bytes.failed)
         rc = err_set(err, rc < 0 ? rc : RC_NOMEM, "out of memory for the names of new series");
     if (rc == RC_OK && next > from)
-        rc = log_push(store->log, LOG_DEFINE, bytes.p, bytes.n, NULL, err);
+        rc = push_all_definitions(store, &bytes, err);
     if (rc == RC_OK)
         atomic_store_explicit(&store->defined, next, memory_order_release);
     mutex_unlock(&store->define);

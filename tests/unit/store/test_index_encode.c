@@ -154,6 +154,61 @@ static void a_lost_piece_costs_only_what_needs_it(void **state) {
     close_index(&g);
 }
 
+struct receiver {
+    struct fixture *fixture;
+    size_t most;
+    int count;
+};
+
+static enum rc receive(void *context, const uint8_t *bytes, size_t n) {
+    struct receiver *receiver = context;
+    assert_true(n <= receiver->most);
+    receiver->count++;
+    return apply(receiver->fixture, bytes, n, NULL);
+}
+
+/* Also on an older index, whose series use names that are gone by now. */
+static void definitions_in_pieces_say_the_same_as_the_whole(void **state) {
+    struct fixture f, whole, pieces;
+    open_index(&f, 0);
+    open_index(&whole, 0);
+    open_index(&pieces, 0);
+    struct series *gone[100];
+    uint64_t next;
+    for (int i = 0; i < 300; i++) {
+        char host[16];
+        snprintf(host, sizeof(host), "h%d", i);
+        struct series *series = make(&f, i % 2 == 0 ? "cpu" : "mem", host);
+        if (i < 100)
+            gone[i] = series;
+    }
+    struct buf early = encode(&f, 0, &next);
+    assert_int_equal(apply(&whole, early.p, early.n, NULL), RC_OK);
+    assert_int_equal(apply(&pieces, early.p, early.n, NULL), RC_OK);
+    for (int i = 0; i < 100; i++)
+        index_remove(f.index, gone[i]);
+    struct buf late = encode(&f, 0, &next);
+    struct receiver receiver = {&pieces, 64, 0};
+    assert_int_equal(apply(&whole, late.p, late.n, NULL), RC_OK);
+    assert_int_equal(
+        index_pieces((const uint8_t *)late.p, late.n, receiver.most, receive, &receiver), RC_OK);
+    assert_true(receiver.count > 50);
+    struct buf a = encode(&whole, 0, &next);
+    struct buf b = encode(&pieces, 0, &next);
+    assert_int_equal(a.n, b.n);
+    assert_memory_equal(a.p, b.p, a.n);
+    assert_int_equal(index_series_count(pieces.index), 200);
+    assert_int_equal(index_pieces((const uint8_t *)late.p, late.n - 1, 64, receive, &receiver),
+                     RC_CORRUPT);
+    buf_fini(&early);
+    buf_fini(&late);
+    buf_fini(&a);
+    buf_fini(&b);
+    close_index(&f);
+    close_index(&whole);
+    close_index(&pieces);
+}
+
 static void who_asks_for_more_than_is_remembered_gets_everything(void **state) {
     struct fixture f, g;
     open_index(&f, 0);
@@ -248,6 +303,7 @@ int main(void) {
         cmocka_unit_test(the_bytes_are_those_of_the_format_page),
         cmocka_unit_test(damaged_bytes_change_nothing),
         cmocka_unit_test(a_lost_piece_costs_only_what_needs_it),
+        cmocka_unit_test(definitions_in_pieces_say_the_same_as_the_whole),
         cmocka_unit_test(who_asks_for_more_than_is_remembered_gets_everything),
         cmocka_unit_test(what_is_stored_is_held_even_over_budget),
         cmocka_unit_test(ids_that_are_gone_for_ever_take_no_memory),
