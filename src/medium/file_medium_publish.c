@@ -182,6 +182,7 @@ void file_medium_object_close(struct medium_object *base) {
 /* ---- catalog ---- */
 
 static const char value_magic[8] = {'B', 'G', 'C', 'A', 'T', '0', '0', '1'};
+enum { MAGIC_FAMILY = 5 }; /* what versions of the format share */
 
 static uint64_t value_checksum(const uint8_t *header, const void *bytes, size_t n) {
     return hash_chain(hash_checksum(header, 24), n == 0 ? "" : bytes, n);
@@ -195,8 +196,9 @@ static void value_header(uint8_t header[FILE_MEDIUM_VALUE_HEADER], uint64_t vers
     bytes_put_u64(header + 24, value_checksum(header, bytes, n));
 }
 
+/* Whatever the version of the format says. */
 static bool value_holds(const uint8_t *file, size_t n) {
-    return n >= FILE_MEDIUM_VALUE_HEADER && memcmp(file, value_magic, 8) == 0 &&
+    return n >= FILE_MEDIUM_VALUE_HEADER && memcmp(file, value_magic, MAGIC_FAMILY) == 0 &&
            bytes_u64(file + 8) >= 1 && bytes_u64(file + 16) == n - FILE_MEDIUM_VALUE_HEADER &&
            bytes_u64(file + 24) ==
                value_checksum(file, file + FILE_MEDIUM_VALUE_HEADER, n - FILE_MEDIUM_VALUE_HEADER);
@@ -215,6 +217,9 @@ static enum rc read_value(struct file_medium *medium, const char *key, struct bu
         return rc;
     if (rc == RC_LIMIT || !value_holds((const uint8_t *)file->p, file->n))
         return err_set(err, RC_CORRUPT, "%s fails its checksum", path);
+    if (memcmp(file->p, value_magic, sizeof(value_magic)) != 0)
+        return err_set(err, RC_UNSUPPORTED, "%s was written by a newer version; start that version",
+                       path);
     *version = bytes_u64(file->p + 8);
     return RC_OK;
 }
@@ -292,7 +297,12 @@ static enum rc put(struct file_medium *medium, const char *key, const void *byte
     }
     rc = file_medium_sync_folder(medium, MEDIUM_CATALOG, err);
     set_unconfirmed(medium, key, rc != RC_OK);
-    return rc;
+    if (rc != RC_NO_SPACE)
+        return rc;
+    /* The new value is in place: that is not what RC_NO_SPACE tells the caller. */
+    if (err != NULL)
+        err->rc = RC_IO;
+    return RC_IO;
 }
 
 enum rc file_medium_catalog_put(struct medium *base, const char *key, const void *bytes, size_t n,

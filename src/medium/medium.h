@@ -99,14 +99,14 @@ void medium_object_close(struct medium_object *object);
 /* ---- catalog ---- */
 
 /* Appends the value of `key` to `value` and stores its version (1 or more). RC_NOT_FOUND if there
-   is none, RC_CORRUPT if it fails its checksum. */
+   is none, RC_CORRUPT if it fails its checksum, RC_UNSUPPORTED if a newer program wrote it. */
 enum rc medium_catalog_get(struct medium *medium, const char *key, struct buf *value,
                            uint64_t *version, struct err *err) MUST_USE;
 
 /* Replaces the value if its version is still `expected` (0: must not exist yet), atomically and
    durably; RC_CONFLICT otherwise, RC_CORRUPT if the present value fails its checksum (remove it
-   first). The new version is expected + 1. After RC_IO or RC_NO_SPACE the old or the new value is
-   there; the same put may be tried again with the same `expected`. */
+   first). The new version is expected + 1. After RC_NO_SPACE the old value is there, after RC_IO
+   the old or the new one; the same put may be tried again with the same `expected`. */
 enum rc medium_catalog_put(struct medium *medium, const char *key, const void *bytes, size_t n,
                            uint64_t expected, struct err *err) MUST_USE;
 

@@ -33,10 +33,11 @@ enum rc store_manifest_load(struct store *store, struct manifest *manifest, bool
     struct manifest previous = {0};
     struct buf previous_bytes = {0};
     struct err load_err;
+    struct err previous_err;
     *found = true;
     enum rc rc = load(store, KEY, bytes, &store->manifest_version, manifest, &load_err);
-    enum rc previous_rc =
-        load(store, KEY_PREVIOUS, &previous_bytes, &store->previous_version, &previous, NULL);
+    enum rc previous_rc = load(store, KEY_PREVIOUS, &previous_bytes, &store->previous_version,
+                               &previous, &previous_err);
     if (rc == RC_OK) {
         store->log_start_previous = previous_rc == RC_OK ? previous.log_start : manifest->log_start;
         if (previous_rc == RC_CORRUPT)
@@ -44,6 +45,8 @@ enum rc store_manifest_load(struct store *store, struct manifest *manifest, bool
     } else if (rc == RC_NOT_FOUND && previous_rc == RC_NOT_FOUND) {
         *found = false;
         rc = RC_OK;
+    } else if ((rc == RC_NOT_FOUND || rc == RC_CORRUPT) && previous_rc == RC_UNSUPPORTED) {
+        rc = err_set(err, previous_rc, "%s", previous_err.message);
     } else if (rc == RC_NOT_FOUND || rc == RC_CORRUPT) {
         store_report(store, "the manifest is lost (%s)", load_err.message);
         buf_reset(bytes);

@@ -208,7 +208,7 @@ static enum rc open_segment(struct store *store, const struct manifest_object *o
         segment_unref(segment);
         rc = err_set(&why, RC_CORRUPT, "%s is not the segment the manifest names", object->name);
     }
-    if (rc == RC_NOMEM)
+    if (rc == RC_NOMEM || rc == RC_UNSUPPORTED)
         return err_set(err, rc, "%s", why.message);
     if (rc < 0) {
         store_damage(store, why.message);

@@ -2,6 +2,8 @@
  * What only the directory does: the lock, left-overs, files that something else has changed, and
  * sentences for the operator.
  */
+#include "base/bytes.h"
+#include "base/hash.h"
 #include "medium/file_medium.h"
 #include "os/file.h"
 
@@ -163,6 +165,28 @@ static void any_changed_byte_of_a_catalog_value_is_noticed(void **state) {
     medium_close(medium);
 }
 
+static void a_catalog_value_of_a_newer_version_is_neither_read_nor_replaced(void **state) {
+    struct medium *medium = open_medium();
+    struct buf file = {0}, value = {0};
+    uint64_t version;
+    struct err err;
+    char expected[300];
+    assert_int_equal(medium_catalog_put(medium, "k", "some value", 10, 0, NULL), RC_OK);
+    assert_int_equal(file_read_all(path_of("catalog/k"), 100, &file, NULL), RC_OK);
+    file.p[7] = '2';
+    bytes_put_u64((uint8_t *)file.p + 24, hash_chain(hash_checksum(file.p, 24), "some value", 10));
+    write_file("catalog/k", file.p, file.n);
+    snprintf(expected, sizeof(expected),
+             "%s/catalog/k was written by a newer version; start that version", root);
+    assert_int_equal(medium_catalog_get(medium, "k", &value, &version, &err), RC_UNSUPPORTED);
+    assert_string_equal(err.message, expected);
+    assert_int_equal(medium_catalog_put(medium, "k", "x", 1, 1, &err), RC_UNSUPPORTED);
+    assert_int_equal(value.n, 0);
+    buf_fini(&file);
+    buf_fini(&value);
+    medium_close(medium);
+}
+
 static void a_data_directory_may_lie_several_levels_down(void **state) {
     struct medium *medium;
     char deep[160];
@@ -181,6 +205,7 @@ int main(void) {
         EACH(left_over_temporary_files_go_and_strangers_stay),
         EACH(a_catalog_value_is_laid_out_as_documented),
         EACH(any_changed_byte_of_a_catalog_value_is_noticed),
+        EACH(a_catalog_value_of_a_newer_version_is_neither_read_nor_replaced),
         EACH(a_data_directory_may_lie_several_levels_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
