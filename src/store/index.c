@@ -170,6 +170,13 @@ uint32_t index_series_id_max(struct index *index) {
     return id;
 }
 
+void index_skip_ids(struct index *index, uint32_t id) {
+    rwlock_write(&index->lock);
+    if (id > index->series_id_max)
+        index->series_id_max = id < INDEX_ID_MAX ? id : INDEX_ID_MAX;
+    rwlock_unlock(&index->lock);
+}
+
 uint64_t index_sequence(struct index *index) {
     rwlock_read(&index->lock);
     uint64_t next = index->events.next;

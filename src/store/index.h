@@ -111,6 +111,10 @@ uint64_t index_series_count(struct index *index);
 uint64_t index_name_count(struct index *index, enum index_kind kind);
 uint32_t index_series_id_max(struct index *index);
 
+/* Series made from now on get ids above `id`: ids up to it are in use for points whose definitions
+   may be lost. */
+void index_skip_ids(struct index *index, uint32_t id);
+
 /* Bytes charged per part, for /api/stats: names, series, sets. */
 struct index_memory {
     uint64_t names_bytes;

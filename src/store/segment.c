@@ -31,6 +31,11 @@ void segment_use_memory(struct segment *segment, struct budget *budget,
     segment->epochs = epochs;
 }
 
+uint32_t segment_series_id_max(const struct segment *segment) {
+    uint64_t count = segment->footer.group_count;
+    return count == 0 ? 0 : segment->groups[count - 1].last_series;
+}
+
 /* ---- looking up ---- */
 
 /* How many of the ascending `keys` are <= `key`. Guesses by interpolation (series ids of a shard

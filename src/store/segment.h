@@ -72,6 +72,9 @@ void segment_ref(struct segment *segment);
 void segment_unref(struct segment *segment); /* NULL is harmless; the last one closes the object */
 const struct segment_info *segment_info(const struct segment *segment);
 
+/* The largest series id it has points of; 0 if it is empty. */
+uint32_t segment_series_id_max(const struct segment *segment);
+
 /* After this the object is removed from the medium when the last reference goes. */
 void segment_discard(struct segment *segment);
 

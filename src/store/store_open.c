@@ -217,6 +217,8 @@ static enum rc open_segment(struct store *store, const struct manifest_object *o
                    : err_set(err, RC_NOMEM, "out of memory for the list of segments");
     }
     segment_use_memory(segment, store->options.budget, store->epochs);
+    /* Should names be lost, their points must not show under those that come. */
+    index_skip_ids(store->index, segment_series_id_max(segment));
     if (segment_vec_push(opened, segment))
         return RC_OK;
     segment_unref(segment);
@@ -308,13 +310,21 @@ static enum rc replay_define(struct replay *replay, const uint8_t *bytes, size_t
     return rc == RC_CORRUPT ? RC_OK : rc;
 }
 
-/* Finds the series of the batch; returns how many points have none. */
+/* Finds the series of the batch; returns how many points have none. Their ids are not given again:
+   the next replay would take these points for those of another series. */
 static uint32_t replay_resolve(struct replay *replay) {
     uint32_t lost = 0;
+    uint32_t id_max = 0;
     for (uint32_t i = 0; i < replay->points.count; i++) {
-        replay->series[i] = replay_series(replay, replay->points.series_id[i]);
-        lost += replay->series[i] == NULL;
+        uint32_t id = replay->points.series_id[i];
+        replay->series[i] = replay_series(replay, id);
+        if (replay->series[i] != NULL)
+            continue;
+        lost++;
+        id_max = id > id_max ? id : id_max;
     }
+    if (lost > 0)
+        index_skip_ids(replay->store->index, id_max);
     return lost;
 }
 

@@ -1,0 +1,146 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "store/engine_model.h"
+
+/* What happens after something went wrong: names that could not be logged, names that are lost,
+   manifests that are lost, a log that is gone. */
+
+/* Plays the power loss. */
+static void crash(struct engine *engine) {
+    memory_medium_set_faults(engine->medium,
+                             &(struct memory_medium_faults){.crash_at_operation = 1});
+    (void)!engine_close(engine);
+    memory_medium_power_cycle(engine->medium, 7);
+}
+
+static struct series *make_series(struct engine *engine, const char *metric, uint32_t number) {
+    char host[32];
+    snprintf(host, sizeof(host), "host-%08u", number);
+    struct series_key key = {.metric = str_of(metric), .tag_count = 1};
+    key.tags[0] = (struct tag){STR("host"), str_of(host)};
+    struct series *series = NULL;
+    assert_int_equal(index_series(store_index(engine->store), &key, &series, NULL), RC_OK);
+    return series;
+}
+
+static enum rc put_one(struct engine *engine, const char *metric, uint32_t number, int64_t time_ms,
+                       uint64_t value, struct err *err) {
+    uint8_t is_float = 0;
+    uint64_t commit = 0;
+    store_writers_enter(engine->store);
+    struct series *series = make_series(engine, metric, number);
+    struct store_batch batch = {1, &series, &time_ms, &value, &is_float};
+    enum rc rc = store_append(engine->store, &batch, &commit, err);
+    store_writers_leave(engine->store);
+    return rc == RC_OK ? store_commit_wait(engine->store, commit, 0, err) : rc;
+}
+
+static uint64_t points_of(struct engine *engine, const char *metric, uint32_t number) {
+    struct scan scan;
+    uint64_t count = 0;
+    int outcome;
+    struct series *series = make_series(engine, metric, number);
+    assert_int_equal(scan_init(&scan, engine->store, &engine->budget), RC_OK);
+    assert_int_equal(scan_open(&scan, series, INT64_MIN, INT64_MAX), RC_OK);
+    while ((outcome = scan_next(&scan)) > 0)
+        count += outcome == SCAN_VECTOR ? scan.summary->count : scan.points.count;
+    assert_int_equal(outcome, 0);
+    scan_close(&scan);
+    scan_fini(&scan);
+    return count;
+}
+
+static void more_new_names_than_the_log_can_buffer_are_logged_in_pieces(void **state) {
+    enum { MANY = 20000 };
+    struct engine *engine = engine_new();
+    engine->options.log.buffer_bytes_max = 128 << 10;
+    assert_int_equal(engine_open(engine), RC_OK);
+    for (uint32_t i = 0; i < MANY; i++)
+        make_series(engine, "storm", i);
+    struct err err = {0};
+    if (put_one(engine, "storm", 77, ENGINE_BASE_MS, 5, &err) != RC_OK)
+        fail_msg("%s", err.message);
+    crash(engine);
+    assert_int_equal(engine_open(engine), RC_OK);
+    assert_int_equal(index_series_count(store_index(engine->store)), MANY);
+    assert_int_equal(points_of(engine, "storm", 77), 1);
+    engine_free(engine);
+}
+
+static enum rc flip_names(void *context, const char *name, uint64_t size) {
+    struct engine *engine = context;
+    if (strncmp(name, "names-", 6) == 0)
+        assert_int_equal(
+            memory_medium_flip_bit(engine->medium, MEDIUM_OBJECTS, name, size * 4), RC_OK);
+    return RC_OK;
+}
+
+static void points_of_lost_names_are_never_served_under_new_ones(void **state) {
+    enum { MANY = 50 };
+    struct engine *engine = engine_new();
+    assert_int_equal(engine_open(engine), RC_OK);
+    for (uint32_t i = 0; i < MANY; i++)
+        assert_int_equal(put_one(engine, "old", i, ENGINE_BASE_MS, i, NULL), RC_OK);
+    assert_int_equal(engine_close(engine), RC_OK);
+    assert_int_equal(medium_list(engine->medium, MEDIUM_OBJECTS, flip_names, engine, NULL), RC_OK);
+    assert_int_equal(engine_open(engine), RC_OK);
+    for (uint32_t i = 0; i < MANY; i++)
+        assert_int_equal(points_of(engine, "new", i), 0);
+    engine_free(engine);
+}
+
+struct found_log {
+    char name[128];
+    uint64_t size;
+};
+
+static enum rc last_log(void *context, const char *name, uint64_t size) {
+    struct found_log *found = context;
+    snprintf(found->name, sizeof(found->name), "%s", name);
+    found->size = size;
+    return RC_OK;
+}
+
+/* The record with the definitions is damaged, those with the points are not. */
+static void points_whose_definition_in_the_log_is_lost_stay_nobodys(void **state) {
+    enum { MANY = 50 };
+    struct engine *engine = engine_new();
+    assert_int_equal(engine_open(engine), RC_OK);
+    for (uint32_t i = 0; i < MANY; i++)
+        make_series(engine, "old", i);
+    for (uint32_t i = 0; i < MANY; i++)
+        assert_int_equal(put_one(engine, "old", i, ENGINE_BASE_MS, i, NULL), RC_OK);
+    crash(engine);
+    struct found_log log = {0};
+    assert_int_equal(medium_list(engine->medium, MEDIUM_LOGS, last_log, &log, NULL), RC_OK);
+    assert_int_equal(
+        memory_medium_flip_bit(engine->medium, MEDIUM_LOGS, log.name, (32 + 24 + 100) * 8), RC_OK);
+    assert_int_equal(engine_open(engine), RC_OK);
+    for (uint32_t i = 0; i < MANY; i++)
+        assert_int_equal(put_one(engine, "new", i, ENGINE_BASE_MS + 1, i, NULL), RC_OK);
+    for (int restart = 0; restart < 3; restart++) {
+        for (uint32_t i = 0; i < MANY; i++) {
+            assert_int_equal(points_of(engine, "new", i), 1);
+            assert_int_equal(points_of(engine, "old", i), 0);
+        }
+        if (restart == 1)
+            assert_int_equal(store_checkpoint(engine->store, NULL), RC_OK);
+        crash(engine);
+        assert_int_equal(engine_open(engine), RC_OK);
+    }
+    engine_free(engine);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(more_new_names_than_the_log_can_buffer_are_logged_in_pieces),
+        cmocka_unit_test(points_of_lost_names_are_never_served_under_new_ones),
+        cmocka_unit_test(points_whose_definition_in_the_log_is_lost_stay_nobodys),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
