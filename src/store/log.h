@@ -68,6 +68,10 @@ enum rc log_open(struct medium *medium, uint64_t epoch, uint64_t from,
                  void *context, struct log_replay_report *report, struct log **out,
                  struct err *err) MUST_USE;
 
+/* The greatest epoch of a writer that the headers of the log's files name, 0 if none does: what to
+   go on from when nothing else tells. */
+enum rc log_epoch_last(struct medium *medium, uint64_t *epoch, struct err *err) MUST_USE;
+
 /* Commits what is pending, stops the thread and frees the log. NULL is harmless. Returns the
    outcome of the last commit. */
 enum rc log_close(struct log *log, struct err *err);

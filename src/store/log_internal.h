@@ -35,6 +35,10 @@ enum log_file_header_state { LOG_FILE_HEADER_GOOD, LOG_FILE_HEADER_BAD, LOG_FILE
 enum log_file_header_state log_record_file_header_check(const uint8_t header[LOG_FILE_HEADER],
                                                         uint64_t start);
 
+static inline uint64_t log_record_file_epoch(const uint8_t header[LOG_FILE_HEADER]) {
+    return bytes_u64(header + 16);
+}
+
 /* `sum` is hash_checksum of the contents. */
 void log_record_header(uint8_t header[LOG_RECORD_HEADER], enum log_record_kind kind, uint32_t n,
                        uint64_t sum, uint64_t position);

@@ -45,6 +45,26 @@ enum rc log_replay_files(struct medium *medium, struct log_files *files, struct 
     return rc;
 }
 
+enum rc log_epoch_last(struct medium *medium, uint64_t *epoch, struct err *err) {
+    struct log_files files = {0};
+    *epoch = 0;
+    enum rc rc = log_replay_files(medium, &files, err);
+    for (size_t i = 0; i < files.n && rc == RC_OK; i++) {
+        char name[LOG_NAME_SIZE];
+        uint8_t header[LOG_FILE_HEADER];
+        size_t got = 0;
+        log_record_file_name(&files.p[i], name);
+        if (medium_log_read(medium, name, 0, header, sizeof(header), &got, NULL) != RC_OK ||
+            got < sizeof(header) ||
+            log_record_file_header_check(header, files.p[i].start) != LOG_FILE_HEADER_GOOD)
+            continue;
+        uint64_t found = log_record_file_epoch(header);
+        *epoch = found > *epoch ? found : *epoch;
+    }
+    free(files.p);
+    return rc;
+}
+
 /* ---- reading a file through a window ---- */
 
 struct reader {

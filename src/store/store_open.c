@@ -110,32 +110,37 @@ static bool is_copy(const char *name) {
     return n > 5 && strcmp(name + n - 5, ".copy") == 0;
 }
 
-struct listing {
-    struct manifest *manifest;
-    struct store *store;
-};
+/* The opening that made an object, from its name; 0 if the name is another. */
+static uint64_t epoch_of(const char *name) {
+    uint64_t epoch;
+    unsigned number;
+    const char *at = is_segment(name) ? name + sizeof("seg-00-") - 1 : name + sizeof("names-") - 1;
+    bool long_enough = strlen(name) > (size_t)(at - name);
+    return long_enough && sscanf(at, "%" SCNx64 "-%x", &epoch, &number) == 2 ? epoch : 0;
+}
 
 /* Takes whatever is there as part of the store; wrong entries show when they are opened. */
 static enum rc adopt(void *context, const char *name, uint64_t size) {
-    struct listing *listing = context;
+    struct manifest *manifest = context;
     struct manifest_object object = {.bytes = size};
     size_t n = strlen(name);
-    if (n > MANIFEST_NAME_MAX || is_copy(name))
+    if (n > MANIFEST_NAME_MAX || is_copy(name) || (!is_segment(name) && !is_names(name)))
         return RC_OK;
     memcpy(object.name, name, n);
-    bool ok = true;
-    if (is_segment(name))
-        ok = manifest_objects_push(&listing->manifest->segments, object);
-    else if (is_names(name))
-        ok = manifest_objects_push(&listing->manifest->names, object);
+    uint64_t epoch = epoch_of(name);
+    manifest->epoch = epoch > manifest->epoch ? epoch : manifest->epoch;
+    bool ok = is_segment(name) ? manifest_objects_push(&manifest->segments, object)
+                               : manifest_objects_push(&manifest->names, object);
     return ok ? RC_OK : RC_NOMEM;
 }
 
 /* Both manifests are lost: puts together what the objects say. Deletes and retention that were not
-   yet worked into segments are lost with the manifest. */
+   yet worked into segments are lost with the manifest. Epochs go on, so that no name is given
+   twice. */
 static enum rc rebuild(struct store *store, struct manifest *manifest, struct err *err) {
-    struct listing listing = {manifest, store};
-    TRY(medium_list(store->options.medium, MEDIUM_OBJECTS, adopt, &listing, err));
+    struct medium *medium = store->options.medium;
+    TRY(log_epoch_last(medium, &manifest->epoch, err));
+    TRY(medium_list(medium, MEDIUM_OBJECTS, adopt, manifest, err));
     if (manifest->segments.n + manifest->names.n > 0)
         store_report(store, "no manifest: taking the %zu segments and %zu names there are",
                      manifest->segments.n, manifest->names.n);
@@ -151,7 +156,7 @@ static enum rc rebuild(struct store *store, struct manifest *manifest, struct er
     }
     for (size_t i = 0; i < manifest->segments.n; i++) {
         struct segment *segment;
-        if (segment_open(store->options.medium, manifest->segments.p[i].name, &segment, NULL) < 0)
+        if (segment_open(medium, manifest->segments.p[i].name, &segment, NULL) < 0)
             continue;
         const struct segment_info *info = segment_info(segment);
         manifest->segments.p[i] = store_segments_object(segment);

@@ -136,11 +136,41 @@ static void points_whose_definition_in_the_log_is_lost_stay_nobodys(void **state
     engine_free(engine);
 }
 
+static void a_store_put_together_without_a_manifest_goes_on(void **state) {
+    struct engine *engine = engine_new();
+    assert_int_equal(engine_open(engine), RC_OK);
+    for (uint64_t i = 0; i < 5; i++) {
+        assert_int_equal(engine_append(engine, i, ENGINE_BATCH, true), RC_OK);
+        assert_int_equal(store_checkpoint(engine->store, NULL), RC_OK);
+    }
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(engine_close(engine), RC_OK);
+        assert_int_equal(engine_open(engine), RC_OK);
+    }
+    assert_int_equal(engine_close(engine), RC_OK);
+    assert_int_equal(medium_remove(engine->medium, MEDIUM_CATALOG, "manifest", NULL), RC_OK);
+    assert_int_equal(medium_remove(engine->medium, MEDIUM_CATALOG, "manifest.previous", NULL),
+                     RC_OK);
+    assert_int_equal(engine_open(engine), RC_OK);
+    engine_compare(engine, "from the objects");
+    struct err err = {0};
+    for (uint64_t i = 10; i < 20; i++) {
+        assert_int_equal(engine_append(engine, i, ENGINE_BATCH, true), RC_OK);
+        if (store_checkpoint(engine->store, &err) != RC_OK)
+            fail_msg("%s", err.message);
+    }
+    assert_int_equal(engine_close(engine), RC_OK);
+    assert_int_equal(engine_open(engine), RC_OK);
+    engine_compare(engine, "after going on");
+    engine_free(engine);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(more_new_names_than_the_log_can_buffer_are_logged_in_pieces),
         cmocka_unit_test(points_of_lost_names_are_never_served_under_new_ones),
         cmocka_unit_test(points_whose_definition_in_the_log_is_lost_stay_nobodys),
+        cmocka_unit_test(a_store_put_together_without_a_manifest_goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
