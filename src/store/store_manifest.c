@@ -136,6 +136,11 @@ static enum rc put_value(struct store *store, const char *key, const struct buf 
         }
         manifest_fini(&found);
         buf_fini(&found_bytes);
+    } else if (rc == RC_CORRUPT) {
+        /* Damaged under our hands. The other of the two is whole meanwhile. */
+        store_report(store, "the stored %s is damaged; it is written anew", key);
+        TRY(clear_damaged(store, key, version, err));
+        rc = medium_catalog_put(medium, key, bytes->p, bytes->n, *version, err);
     }
     if (rc == RC_OK)
         ++*version;

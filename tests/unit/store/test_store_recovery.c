@@ -165,12 +165,34 @@ static void a_store_put_together_without_a_manifest_goes_on(void **state) {
     engine_free(engine);
 }
 
+static void a_manifest_that_is_damaged_while_the_store_runs_does_not_stop_checkpoints(void **state) {
+    static const char *const keys[] = {"manifest", "manifest.previous"};
+    for (size_t i = 0; i < 2; i++) {
+        struct engine *engine = engine_new();
+        assert_int_equal(engine_open(engine), RC_OK);
+        for (uint64_t k = 0; k < 3; k++) {
+            assert_int_equal(engine_append(engine, k, ENGINE_BATCH, true), RC_OK);
+            assert_int_equal(store_checkpoint(engine->store, NULL), RC_OK);
+        }
+        assert_int_equal(memory_medium_flip_bit(engine->medium, MEDIUM_CATALOG, keys[i], 300),
+                         RC_OK);
+        assert_int_equal(engine_append(engine, 9, ENGINE_BATCH, true), RC_OK);
+        assert_int_equal(store_checkpoint(engine->store, NULL), RC_OK);
+        assert_true(engine->reports > 0);
+        crash(engine);
+        assert_int_equal(engine_open(engine), RC_OK);
+        engine_compare(engine, "after the damage and a crash");
+        engine_free(engine);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(more_new_names_than_the_log_can_buffer_are_logged_in_pieces),
         cmocka_unit_test(points_of_lost_names_are_never_served_under_new_ones),
         cmocka_unit_test(points_whose_definition_in_the_log_is_lost_stay_nobodys),
         cmocka_unit_test(a_store_put_together_without_a_manifest_goes_on),
+        cmocka_unit_test(a_manifest_that_is_damaged_while_the_store_runs_does_not_stop_checkpoints),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
