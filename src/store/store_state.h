@@ -197,6 +197,7 @@ enum rc store_names_load(struct store *store, const char *name, struct manifest 
 void store_names_remove(struct store *store, const char *name);
 
 /* store_tombstones.c */
+/* Adds to the list, which is in order again after store_tombstones_publish. */
 enum rc store_tombstones_add(struct store *store, const struct manifest_tombstone *added,
                              uint32_t count) MUST_USE;
 enum rc store_tombstones_publish(struct store *store) MUST_USE;

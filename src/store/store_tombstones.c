@@ -26,6 +26,39 @@ const struct tombstone *store_tombstones(struct store *store, uint32_t series_id
     return table->ranges + table->first[low];
 }
 
+/* ---- in order ---- */
+
+static int compare(const void *a, const void *b) {
+    const struct manifest_tombstone *x = a;
+    const struct manifest_tombstone *y = b;
+    if (x->series_id != y->series_id)
+        return x->series_id < y->series_id ? -1 : 1;
+    if (x->range.from_ms != y->range.from_ms)
+        return x->range.from_ms < y->range.from_ms ? -1 : 1;
+    return (x->range.to_ms < y->range.to_ms) - (x->range.to_ms > y->range.to_ms);
+}
+
+/* True if whatever `b` hides `a` hides too. */
+static bool covers(const struct manifest_tombstone *a, const struct manifest_tombstone *b) {
+    return a->series_id == b->series_id && a->range.from_ms <= b->range.from_ms &&
+           a->range.to_ms >= b->range.to_ms && a->range.sequence >= b->range.sequence;
+}
+
+static void normalise(struct manifest_tombstones *all) {
+    if (all->n == 0)
+        return;
+    qsort(all->p, all->n, sizeof(all->p[0]), compare);
+    size_t kept = 1;
+    for (size_t i = 1; i < all->n; i++) {
+        if (covers(&all->p[kept - 1], &all->p[i]))
+            continue;
+        if (covers(&all->p[i], &all->p[kept - 1]))
+            kept--;
+        all->p[kept++] = all->p[i];
+    }
+    all->n = kept;
+}
+
 /* ---- publishing ---- */
 
 static void table_free(struct tombstone_table *table) {
@@ -66,6 +99,7 @@ static struct tombstone_table *table_new(const struct manifest_tombstones *all) 
 
 enum rc store_tombstones_publish(struct store *store) {
     struct tombstone_table *table = NULL;
+    normalise(&store->manifest.tombstones);
     if (store->manifest.tombstones.n > 0) {
         table = table_new(&store->manifest.tombstones);
         if (table == NULL)
@@ -84,37 +118,6 @@ void store_tombstones_free(struct store *store) {
 
 /* ---- adding ---- */
 
-static int compare(const void *a, const void *b) {
-    const struct manifest_tombstone *x = a;
-    const struct manifest_tombstone *y = b;
-    if (x->series_id != y->series_id)
-        return x->series_id < y->series_id ? -1 : 1;
-    if (x->range.from_ms != y->range.from_ms)
-        return x->range.from_ms < y->range.from_ms ? -1 : 1;
-    return (x->range.to_ms < y->range.to_ms) - (x->range.to_ms > y->range.to_ms);
-}
-
-/* True if whatever `b` hides `a` hides too. */
-static bool covers(const struct manifest_tombstone *a, const struct manifest_tombstone *b) {
-    return a->series_id == b->series_id && a->range.from_ms <= b->range.from_ms &&
-           a->range.to_ms >= b->range.to_ms && a->range.sequence >= b->range.sequence;
-}
-
-static void normalise(struct manifest_tombstones *all) {
-    if (all->n == 0)
-        return;
-    qsort(all->p, all->n, sizeof(all->p[0]), compare);
-    size_t kept = 1;
-    for (size_t i = 1; i < all->n; i++) {
-        if (covers(&all->p[kept - 1], &all->p[i]))
-            continue;
-        if (covers(&all->p[i], &all->p[kept - 1]))
-            kept--;
-        all->p[kept++] = all->p[i];
-    }
-    all->n = kept;
-}
-
 enum rc store_tombstones_add(struct store *store, const struct manifest_tombstone *added,
                              uint32_t count) {
     struct manifest_tombstones *all = &store->manifest.tombstones;
@@ -124,7 +127,6 @@ enum rc store_tombstones_add(struct store *store, const struct manifest_tombston
         return RC_NOMEM;
     memcpy(all->p + all->n, added, count * sizeof(added[0]));
     all->n += count;
-    normalise(all);
     return RC_OK;
 }
 
