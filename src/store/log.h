@@ -44,6 +44,7 @@ struct log_options {
 
 /* What replay found. Damage is reported, never fatal. */
 struct log_replay_report {
+    uint64_t files;           /* there were */
     uint64_t records;         /* applied; one kept in two medium logs counts twice */
     uint64_t bytes;           /* of their contents */
     uint64_t torn_tail_bytes; /* cut off at the very end: an unfinished write */

@@ -364,7 +364,7 @@ enum rc log_replay(struct medium *medium, const struct log_files *files, uint64_
                                     const uint8_t *bytes, size_t n),
                    void *context, struct log_replay_report *report, uint64_t *end, uint64_t *proven,
                    struct err *err) {
-    *report = (struct log_replay_report){0};
+    *report = (struct log_replay_report){.files = files->n};
     struct replay replay = {
         .reader = {.medium = medium, .err = err},
         .from = from,

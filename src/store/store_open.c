@@ -433,6 +433,9 @@ static enum rc open_log(struct store *store, struct err *err) {
     atomic_store(&store->defined, index_sequence(store->index));
     atomic_store(&store->checkpoint_log, store->manifest.log_start);
     const struct log_replay_report *report = &store->replay;
+    if (report->files == 0 && store->manifest.epoch > 1)
+        store_damage(store, "the log: no file of it is there; what came after the last checkpoint "
+                            "is lost");
     if (report->records > 0)
         store_report(store, "log: %" PRIu64 " records of %" PRIu64 " bytes replayed",
                      report->records, report->bytes);

@@ -162,7 +162,8 @@ static void a_closed_log_gives_back_every_record_at_its_position(void **state) {
         assert_int_equal(seen->number[i], i);
         assert_int_equal(seen->position[i], start[i]);
     }
-    struct log_replay_report expected = {.records = 100, .bytes = bytes};
+    assert_true(report.files > 1);
+    struct log_replay_report expected = {.files = report.files, .records = 100, .bytes = bytes};
     assert_memory_equal(&report, &expected, sizeof(report));
     assert_int_equal(log_end(log), end);
     log_close(log, NULL);

@@ -186,6 +186,30 @@ static void a_manifest_that_is_damaged_while_the_store_runs_does_not_stop_checkp
     }
 }
 
+static enum rc remove_log(void *context, const char *name, uint64_t size) {
+    struct engine *engine = context;
+    return medium_remove(engine->medium, MEDIUM_LOGS, name, NULL);
+}
+
+static void a_log_that_is_gone_is_reported_and_the_rest_is_served(void **state) {
+    struct engine *engine = engine_new();
+    assert_int_equal(engine_open(engine), RC_OK);
+    assert_int_equal(engine_append(engine, 1, ENGINE_BATCH, true), RC_OK);
+    assert_int_equal(store_checkpoint(engine->store, NULL), RC_OK);
+    engine_compare(engine, "before");
+    assert_int_equal(engine_append(engine, 2, 1, true), RC_OK);
+    crash(engine);
+    assert_int_equal(medium_list(engine->medium, MEDIUM_LOGS, remove_log, engine, NULL), RC_OK);
+    engine->reports = 0;
+    assert_int_equal(engine_open(engine), RC_OK);
+    struct store_stats stats;
+    store_stats(engine->store, &stats);
+    assert_true(stats.damaged_blocks + stats.replay.damaged_records > 0);
+    assert_true(engine->reports > 0);
+    engine_compare_all(engine, true, "without the log");
+    engine_free(engine);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(more_new_names_than_the_log_can_buffer_are_logged_in_pieces),
@@ -193,6 +217,7 @@ int main(void) {
         cmocka_unit_test(points_whose_definition_in_the_log_is_lost_stay_nobodys),
         cmocka_unit_test(a_store_put_together_without_a_manifest_goes_on),
         cmocka_unit_test(a_manifest_that_is_damaged_while_the_store_runs_does_not_stop_checkpoints),
+        cmocka_unit_test(a_log_that_is_gone_is_reported_and_the_rest_is_served),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
