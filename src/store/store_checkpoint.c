@@ -529,10 +529,29 @@ static enum rc run_shard(struct checkpoint *checkpoint, uint32_t shard, struct e
     return rc;
 }
 
-static enum rc run(struct checkpoint *checkpoint, struct err *err) {
+static enum rc run_shards(struct checkpoint *checkpoint, struct err *err) {
     for (uint32_t i = 0; i < checkpoint->store->shard_count; i++)
         TRY(run_shard(checkpoint, i, err));
+    return RC_OK;
+}
+
+static enum rc run(struct checkpoint *checkpoint, struct err *err) {
+    TRY(run_shards(checkpoint, err));
     return publish(checkpoint, true, err);
+}
+
+static struct checkpoint *checkpoint_new(struct store *store) {
+    struct checkpoint *checkpoint = calloc(1, sizeof(*checkpoint));
+    if (checkpoint == NULL)
+        return NULL;
+    checkpoint->store = store;
+    checkpoint->sequence_next = store->manifest.sequence_next;
+    return checkpoint;
+}
+
+static void checkpoint_free(struct checkpoint *checkpoint) {
+    head_points_fini(&checkpoint->points);
+    free(checkpoint);
 }
 
 static void truncate_log(struct store *store) {
@@ -545,11 +564,9 @@ static void truncate_log(struct store *store) {
 }
 
 enum rc store_checkpoint_run(struct store *store, struct err *err) {
-    struct checkpoint *checkpoint = calloc(1, sizeof(*checkpoint));
+    struct checkpoint *checkpoint = checkpoint_new(store);
     if (checkpoint == NULL)
         return err_set(err, RC_NOMEM, "out of memory for a checkpoint");
-    checkpoint->store = store;
-    checkpoint->sequence_next = store->manifest.sequence_next;
     bool was_short = store_memory_short(store);
     note_log(checkpoint);
     enum rc rc = RC_OK;
@@ -563,12 +580,25 @@ enum rc store_checkpoint_run(struct store *store, struct err *err) {
     }
     if (rc == RC_OK)
         atomic_store(&store->checkpoint_ns, clock_monotonic_ns());
-    head_points_fini(&checkpoint->points);
-    free(checkpoint);
+    checkpoint_free(checkpoint);
     epoch_collect(store->epochs);
     store_pools_trim(store);
     if (was_short)
         machine_trim_allocator();
+    return rc;
+}
+
+enum rc store_checkpoint_heads(struct store *store, struct err *err) {
+    if (store_tombstones_publish(store) < 0)
+        return err_set(err, RC_NOMEM, "out of memory for the list of deletes");
+    struct checkpoint *checkpoint = checkpoint_new(store);
+    if (checkpoint == NULL)
+        return err_set(err, RC_NOMEM, "out of memory for a checkpoint");
+    enum rc rc = run_shards(checkpoint, err);
+    checkpoint_free(checkpoint);
+    epoch_collect(store->epochs);
+    store_pools_trim(store);
+    machine_trim_allocator();
     return rc;
 }
 

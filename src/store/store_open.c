@@ -259,6 +259,7 @@ struct replay {
     uint32_t by_id_count;
     struct batch_points points;
     struct series **series; /* of the points of the batch at hand */
+    size_t heads_max;       /* what heads may take before they are written out */
 };
 
 enum {
@@ -333,6 +334,21 @@ static uint32_t replay_resolve(struct replay *replay) {
     return lost;
 }
 
+/* What the log holds may need more memory than there is, not least when the limit is lower than it
+   was: heads go into segments on the way. If they cannot, they take what they need: a full disk is
+   no reason not to start. */
+static void replay_give_back(struct replay *replay) {
+    struct store *store = replay->store;
+    size_t used = budget_used(&store->heads);
+    if (used <= replay->heads_max / 4 || (used <= replay->heads_max && !store_memory_short(store)))
+        return;
+    struct err why;
+    if (store_checkpoint_heads(store, &why) == RC_OK)
+        return;
+    store_report(store, "no memory was given back during the replay: %s", why.message);
+    replay->heads_max = used > SIZE_MAX / 8 ? SIZE_MAX : used * 8;
+}
+
 static enum rc replay_points(struct replay *replay, uint64_t position, const uint8_t *bytes,
                              size_t n) {
     struct store *store = replay->store;
@@ -361,6 +377,7 @@ static enum rc replay_points(struct replay *replay, uint64_t position, const uin
                  "%" PRIu32 " points of unknown series at %" PRIu64 " in the log", lost, position);
         store_damage(store, line);
     }
+    replay_give_back(replay);
     return RC_OK;
 }
 
@@ -428,7 +445,7 @@ static enum rc replay_log(struct store *store, struct replay *replay, struct err
 static enum rc open_log(struct store *store, struct err *err) {
     if (!store_is_durable(store))
         return RC_OK;
-    struct replay replay = {.store = store};
+    struct replay replay = {.store = store, .heads_max = store->options.head_bytes_max};
     TRY(replay_log(store, &replay, err));
     atomic_store(&store->defined, index_sequence(store->index));
     atomic_store(&store->checkpoint_log, store->manifest.log_start);

@@ -156,6 +156,9 @@ void store_maintain_stop(struct store *store);
 
 /* store_checkpoint.c */
 enum rc store_checkpoint_run(struct store *store, struct err *err) MUST_USE;
+/* Step 2 alone: gives the memory of the heads back while the log is being replayed, which goes on
+   to begin where it did. */
+enum rc store_checkpoint_heads(struct store *store, struct err *err) MUST_USE;
 
 /* store_compact.c: one merge of what is worth it; *done false: there was none. */
 enum rc store_compact_step(struct store *store, bool *done, struct err *err) MUST_USE;

@@ -75,8 +75,8 @@ static void more_new_names_than_the_log_can_buffer_are_logged_in_pieces(void **s
 static enum rc flip_names(void *context, const char *name, uint64_t size) {
     struct engine *engine = context;
     if (strncmp(name, "names-", 6) == 0)
-        assert_int_equal(
-            memory_medium_flip_bit(engine->medium, MEDIUM_OBJECTS, name, size * 4), RC_OK);
+        assert_int_equal(memory_medium_flip_bit(engine->medium, MEDIUM_OBJECTS, name, size * 4),
+                         RC_OK);
     return RC_OK;
 }
 
@@ -165,7 +165,8 @@ static void a_store_put_together_without_a_manifest_goes_on(void **state) {
     engine_free(engine);
 }
 
-static void a_manifest_that_is_damaged_while_the_store_runs_does_not_stop_checkpoints(void **state) {
+static void
+a_manifest_that_is_damaged_while_the_store_runs_does_not_stop_checkpoints(void **state) {
     static const char *const keys[] = {"manifest", "manifest.previous"};
     for (size_t i = 0; i < 2; i++) {
         struct engine *engine = engine_new();
@@ -210,6 +211,66 @@ static void a_log_that_is_gone_is_reported_and_the_rest_is_served(void **state) 
     engine_free(engine);
 }
 
+/* A log of writes, deletes and writes again, never checkpointed; then the memory is little. */
+static struct engine *engine_with_a_long_log(void) {
+    struct engine *engine = engine_new();
+    assert_int_equal(engine_open(engine), RC_OK);
+    for (uint32_t i = 0; i < 40; i++) {
+        assert_int_equal(engine_append(engine, i / 2, ENGINE_BATCH, true), RC_OK);
+        if (i % 3 == 2)
+            assert_int_equal(engine_delete(engine, i % ENGINE_SERIES, 200 + i * 10, 2600), RC_OK);
+    }
+    crash(engine);
+    engine->options.head_bytes_max = 16 << 10;
+    return engine;
+}
+
+static void a_log_that_needs_more_memory_than_there_is_goes_into_segments_on_the_way(void **state) {
+    struct engine *engine = engine_with_a_long_log();
+    assert_int_equal(engine_open(engine), RC_OK);
+    struct store_stats stats;
+    store_stats(engine->store, &stats);
+    assert_true(stats.segments > 8);
+    assert_true(stats.head_bytes < 32 << 10);
+    engine_compare(engine, "after the replay");
+    crash(engine);
+    assert_int_equal(engine_open(engine), RC_OK);
+    engine_compare(engine, "after a second one");
+    assert_int_equal(store_checkpoint(engine->store, NULL), RC_OK);
+    assert_int_equal(store_compact(engine->store, NULL), RC_OK);
+    engine_compare(engine, "compacted");
+    engine_free(engine);
+}
+
+static void a_crash_at_any_operation_of_such_a_replay_loses_nothing(void **state) {
+    bool crashed = true;
+    for (uint64_t at = 1; crashed; at += 1 + at / 16) {
+        struct engine *engine = engine_with_a_long_log();
+        struct memory_medium_faults faults = {.seed = at, .crash_at_operation = at};
+        uint64_t before = memory_medium_operations(engine->medium);
+        memory_medium_set_faults(engine->medium, &faults);
+        enum rc rc = engine_open(engine);
+        crashed = memory_medium_operations(engine->medium) - before >= at;
+        if (rc == RC_OK)
+            (void)!engine_close(engine);
+        memory_medium_power_cycle(engine->medium, at);
+        assert_int_equal(engine_open(engine), RC_OK);
+        engine_compare(engine, "after the crash");
+        engine_free(engine);
+    }
+}
+
+static void a_full_disk_does_not_stop_such_a_replay(void **state) {
+    struct engine *engine = engine_with_a_long_log();
+    memory_medium_set_faults(engine->medium, &(struct memory_medium_faults){.space_bytes = 1});
+    assert_int_equal(engine_open(engine), RC_OK);
+    engine_compare(engine, "while the disk is full");
+    memory_medium_set_faults(engine->medium, &(struct memory_medium_faults){0});
+    assert_int_equal(store_checkpoint(engine->store, NULL), RC_OK);
+    engine_compare(engine, "with room again");
+    engine_free(engine);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(more_new_names_than_the_log_can_buffer_are_logged_in_pieces),
@@ -218,6 +279,9 @@ int main(void) {
         cmocka_unit_test(a_store_put_together_without_a_manifest_goes_on),
         cmocka_unit_test(a_manifest_that_is_damaged_while_the_store_runs_does_not_stop_checkpoints),
         cmocka_unit_test(a_log_that_is_gone_is_reported_and_the_rest_is_served),
+        cmocka_unit_test(a_log_that_needs_more_memory_than_there_is_goes_into_segments_on_the_way),
+        cmocka_unit_test(a_crash_at_any_operation_of_such_a_replay_loses_nothing),
+        cmocka_unit_test(a_full_disk_does_not_stop_such_a_replay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
