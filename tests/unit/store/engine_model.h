@@ -43,6 +43,7 @@ struct engine {
     struct budget budget;
     struct clock clock;
     int64_t now_ms;
+    int64_t keep_ms; /* of all metrics; 0: for ever, or the test looks itself */
     struct store_options options;
     struct store *store;
     struct cell cells[ENGINE_SERIES][ENGINE_SLOTS];
@@ -130,6 +131,11 @@ static struct series *engine_series(struct engine *engine, uint32_t number, bool
 
 static int64_t engine_time(uint32_t slot) {
     return ENGINE_BASE_MS + (int64_t)slot * ENGINE_STEP_MS;
+}
+
+/* True if the model lets points of the slot grow too old. */
+static bool engine_is_expired(const struct engine *engine, uint32_t slot) {
+    return engine->keep_ms > 0 && engine_time(slot) < engine->now_ms - engine->keep_ms;
 }
 
 /* ---- the model ---- */
@@ -231,7 +237,7 @@ __attribute__((unused)) static enum rc engine_delete(struct engine *engine, uint
     uint64_t expected = 0;
     bool certain = true;
     for (uint32_t slot = from; slot <= to; slot++) {
-        expected += engine->cells[number][slot].certain.present;
+        expected += engine->cells[number][slot].certain.present && !engine_is_expired(engine, slot);
         certain &= engine->cells[number][slot].maybe_count == 0;
     }
     uint64_t deleted;
@@ -292,7 +298,8 @@ static void engine_compare_all(struct engine *engine, bool damaged, const char *
             struct cell_state seen = engine->seen[slot];
             bool allowed = damaged
                                ? !seen.present || engine_was_sent(engine, number, slot, seen, false)
-                               : cell_allows(cell, seen);
+                           : engine_is_expired(engine, slot) ? !seen.present
+                                                             : cell_allows(cell, seen);
             if (!allowed)
                 fail_msg("%s: series %u slot %u: present %d bits %" PRIx64
                          ", expected present %d bits %" PRIx64 " (or one of %d)",

@@ -10,6 +10,16 @@
 
 /* ---- crashes ---- */
 
+/* Points grow old while the store lives: what a maintenance finds past its time it removes. */
+static struct engine *aging_engine_new(void) {
+    static const struct store_retention keep = {{"*", 1}, INT64_C(2) * 86400000 + 43200000};
+    struct engine *engine = engine_new();
+    engine->options.retention = &keep;
+    engine->options.retention_count = 1;
+    engine->keep_ms = keep.duration_ms;
+    return engine;
+}
+
 /* One operation of a workload: the same for the same seed and number. */
 static enum rc operate(struct engine *engine, uint64_t seed, uint32_t number) {
     uint64_t r = hash_u64(seed * 104729 + number);
@@ -20,6 +30,7 @@ static enum rc operate(struct engine *engine, uint64_t seed, uint32_t number) {
         return engine_delete(engine, (uint32_t)r % ENGINE_SERIES, (uint32_t)(r >> 8) % 1000,
                              1000 + (uint32_t)(r >> 20) % 1500);
     case 7:
+        engine->now_ms += INT64_C(4) * 3600000;
         return store_maintain(engine->store, NULL);
     case 8:
         return store_checkpoint(engine->store, NULL);
@@ -41,7 +52,7 @@ static void live(struct engine *engine, uint64_t seed, uint32_t operations) {
 }
 
 static uint64_t operations_of(uint64_t seed, uint32_t operations) {
-    struct engine *engine = engine_new();
+    struct engine *engine = aging_engine_new();
     live(engine, seed, operations);
     uint64_t count = memory_medium_operations(engine->medium);
     engine_free(engine);
@@ -49,7 +60,7 @@ static uint64_t operations_of(uint64_t seed, uint32_t operations) {
 }
 
 static void crash_and_compare(uint64_t seed, uint32_t operations, uint64_t at) {
-    struct engine *engine = engine_new();
+    struct engine *engine = aging_engine_new();
     struct memory_medium_faults faults = {.seed = seed + at, .crash_at_operation = at};
     memory_medium_set_faults(engine->medium, &faults);
     live(engine, seed, operations);
@@ -92,7 +103,7 @@ static void crashes_at_random_operations_of_longer_lives_lose_nothing(void **sta
 /* Crash after crash in the same store, some of them while it recovers. */
 static void a_store_survives_many_crashes_in_a_row(void **state) {
     for (uint64_t seed = 1; seed <= 4; seed++) {
-        struct engine *engine = engine_new();
+        struct engine *engine = aging_engine_new();
         for (uint64_t round = 0; round < 25; round++) {
             uint64_t r = hash_u64(seed * 65537 + round);
             struct memory_medium_faults faults = {.seed = r, .crash_at_operation = 1 + r % 60};
