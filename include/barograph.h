@@ -83,8 +83,9 @@ typedef struct barograph_tag {
 typedef uint32_t barograph_series;
 
 /* Finds or creates a series. Names may hold letters, digits and - _ . / ; at least one tag. Ask
-   once and keep the answer: it is valid until the database is closed, or until the series has been
-   removed because all its points have been deleted (then a put says BAROGRAPH_NOT_FOUND). */
+   once and keep the answer: it is valid until the database is closed, or until the series is
+   removed. A series that has no points, because it never got one or all have been deleted, is
+   removed after a delete; then a put says BAROGRAPH_NOT_FOUND, and the series is opened again. */
 int barograph_series_open(barograph *db, const char *metric, const barograph_tag *tags,
                           size_t tag_count, barograph_series *series, barograph_error *error);
 

@@ -37,6 +37,11 @@ static int give_error(barograph_error *error, enum rc rc, const struct err *err)
     return rc;
 }
 
+/* What must not be NULL, by name. */
+static enum rc needs(const void *argument, const char *name, struct err *err) {
+    return argument != NULL ? RC_OK : err_set(err, RC_INVALID, "%s is NULL", name);
+}
+
 PUBLIC void barograph_options_default(barograph_options *options) {
     *options = (barograph_options){
         .size = sizeof(*options),
@@ -68,6 +73,8 @@ static enum rc open_parts(barograph *db, const barograph_options *options, struc
 PUBLIC int barograph_open(const barograph_options *options, barograph **out,
                           barograph_error *error) {
     struct err err = {0};
+    if (needs(options, "options", &err) < 0 || needs(out, "db", &err) < 0)
+        return give_error(error, RC_INVALID, &err);
     if (options->size != sizeof(*options) || options->max_tags < 1 ||
         options->max_tags > LIMIT_TAGS_MAX || options->commit_interval_ms == 0) {
         err_set(&err, RC_INVALID,
@@ -101,13 +108,29 @@ PUBLIC int barograph_close(barograph *db, barograph_error *error) {
     return rc < 0 ? give_error(error, rc, &err) : BAROGRAPH_OK;
 }
 
+static enum rc check_names(const char *metric, const barograph_tag *tags, size_t tag_count,
+                           struct err *err) {
+    TRY(needs(metric, "metric", err));
+    if (tag_count > 0)
+        TRY(needs(tags, "tags", err));
+    for (size_t i = 0; i < tag_count; i++) {
+        TRY(needs(tags[i].key, "the key of a tag", err));
+        TRY(needs(tags[i].value, "the value of a tag", err));
+    }
+    return RC_OK;
+}
+
 PUBLIC int barograph_series_open(barograph *db, const char *metric, const barograph_tag *tags,
                                  size_t tag_count, barograph_series *out, barograph_error *error) {
     struct err err = {0};
+    if (needs(db, "db", &err) < 0 || needs(out, "series", &err) < 0)
+        return give_error(error, RC_INVALID, &err);
     if (tag_count > LIMIT_TAGS_MAX) {
         err_set(&err, RC_INVALID, "too many tags: %zu, at most %d", tag_count, LIMIT_TAGS_MAX);
         return give_error(error, RC_INVALID, &err);
     }
+    if (check_names(metric, tags, tag_count, &err) < 0)
+        return give_error(error, RC_INVALID, &err);
     struct series_key key = {.metric = str_of(metric), .tag_count = (uint32_t)tag_count};
     for (size_t i = 0; i < tag_count; i++)
         key.tags[i] = (struct tag){str_of(tags[i].key), str_of(tags[i].value)};
@@ -146,7 +169,8 @@ static enum rc fill_part(barograph *db, struct part *part, const barograph_point
         if (i + PREFETCH_SERIES < n)
             __builtin_prefetch(part->series[i + PREFETCH_SERIES]);
         if (UNLIKELY(series == NULL || series->removed))
-            return err_set(err, RC_NOT_FOUND, "point %u: there is no series %u", i, point->series);
+            return err_set(err, RC_NOT_FOUND, "point %u: there is no series %u; open it", i,
+                           point->series);
         if (UNLIKELY(point->time_ms < 1 || point->time_ms > LIMIT_TIME_MS_MAX))
             return err_set(err, RC_INVALID, "point %u: time %lld is not in 1 .. 9999999999999 ms",
                            i, (long long)point->time_ms);
@@ -176,7 +200,9 @@ PUBLIC int barograph_put(barograph *db, const barograph_point *points, size_t co
                          barograph_error *error) {
     struct err err = {0};
     uint64_t commit = 0;
-    enum rc rc = RC_OK;
+    enum rc rc = needs(db, "db", &err);
+    if (rc == RC_OK && count > 0)
+        rc = needs(points, "points", &err);
     for (size_t done = 0; rc == RC_OK && done < count;) {
         size_t left = count - done;
         uint32_t n = (uint32_t)(left < PART_POINTS ? left : PART_POINTS);
@@ -197,6 +223,8 @@ struct asking {
 
 static enum rc parse(const char *start, const char *end, const char *expression,
                      struct arena *arena, struct query *query, struct err *err) {
+    TRY(needs(start, "start", err));
+    TRY(needs(expression, "expression", err));
     struct query_parameter parameters[3] = {{STR("start"), str_of(start)},
                                             {STR("m"), str_of(expression)}};
     uint32_t count = 2;
@@ -277,6 +305,8 @@ PUBLIC int barograph_query(barograph *db, const char *start, const char *end,
                            const char *expression, barograph_callback *callback, void *context,
                            barograph_error *error) {
     struct err err = {0};
+    if (needs(db, "db", &err) < 0 || needs((const void *)(uintptr_t)callback, "callback", &err) < 0)
+        return give_error(error, RC_INVALID, &err);
     struct arena arena;
     arena_init(&arena, &db->budget);
     struct query query;
@@ -296,6 +326,8 @@ PUBLIC int barograph_query(barograph *db, const char *start, const char *end,
 PUBLIC int barograph_delete(barograph *db, const char *start, const char *end,
                             const char *expression, uint64_t *deleted, barograph_error *error) {
     struct err err = {0};
+    if (needs(db, "db", &err) < 0)
+        return give_error(error, RC_INVALID, &err);
     struct arena arena;
     arena_init(&arena, &db->budget);
     struct query query;
