@@ -262,6 +262,30 @@ static void a_damaged_manifest_costs_nothing(void **state) {
     }
 }
 
+/* Whatever the newest manifest replaced: a checkpoint's, a compaction's, a removal's. */
+static void the_manifest_before_serves_as_well_at_any_time(void **state) {
+    for (uint64_t seed = 30; seed < 80; seed++) {
+        enum { OPERATIONS = 40 };
+        uint64_t at = 40 + hash_u64(seed) % 500;
+        struct engine *engine = aging_engine_new();
+        memory_medium_set_faults(
+            engine->medium, &(struct memory_medium_faults){.seed = seed, .crash_at_operation = at});
+        live(engine, seed, OPERATIONS);
+        memory_medium_power_cycle(engine->medium, seed);
+        char when[64];
+        snprintf(when, sizeof(when), "seed %u, crash at operation %u", (unsigned)seed,
+                 (unsigned)at);
+        assert_int_equal(
+            memory_medium_flip_bit(engine->medium, MEDIUM_CATALOG, "manifest", seed * 37), RC_OK);
+        assert_int_equal(engine_open(engine), RC_OK);
+        engine_compare(engine, when);
+        assert_int_equal(engine_close(engine), RC_OK);
+        assert_int_equal(engine_open(engine), RC_OK);
+        engine_compare(engine, when);
+        engine_free(engine);
+    }
+}
+
 static void without_any_manifest_the_store_is_put_together_from_its_objects(void **state) {
     struct engine *engine = engine_with_everything(5000);
     assert_int_equal(medium_remove(engine->medium, MEDIUM_CATALOG, "manifest", NULL), RC_OK);
@@ -281,6 +305,7 @@ int main(void) {
         cmocka_unit_test(a_flipped_bit_in_the_log_is_reported_and_the_rest_is_served),
         cmocka_unit_test(a_flipped_bit_in_an_object_is_reported_and_the_rest_is_served),
         cmocka_unit_test(a_damaged_manifest_costs_nothing),
+        cmocka_unit_test(the_manifest_before_serves_as_well_at_any_time),
         cmocka_unit_test(without_any_manifest_the_store_is_put_together_from_its_objects),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
