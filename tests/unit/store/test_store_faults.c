@@ -10,13 +10,15 @@
 
 /* ---- crashes ---- */
 
-/* Points grow old while the store lives: what a maintenance finds past its time it removes. */
+/* Points grow old while the store lives: what a maintenance finds past its time it removes. And log
+   files are short, so that they are begun and removed all the time. */
 static struct engine *aging_engine_new(void) {
     static const struct store_retention keep = {{"*", 1}, INT64_C(2) * 86400000 + 43200000};
     struct engine *engine = engine_new();
     engine->options.retention = &keep;
     engine->options.retention_count = 1;
     engine->keep_ms = keep.duration_ms;
+    engine->options.log.file_bytes_max = 3000;
     return engine;
 }
 
@@ -155,6 +157,34 @@ static void failing_syncs_and_short_writes_never_lose_acknowledged_points(void *
     }
 }
 
+/* What failed may have taken effect all the same, and then the machine stops. */
+static void a_crash_after_a_failed_change_of_the_manifest_loses_nothing(void **state) {
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        struct engine *engine = engine_new();
+        assert_int_equal(engine_open(engine), RC_OK);
+        for (uint64_t i = 0; i < 6; i++)
+            assert_int_equal(engine_append(engine, seed * 10 + i, ENGINE_BATCH, true), RC_OK);
+        if (seed % 2 == 0)
+            assert_int_equal(store_checkpoint(engine->store, NULL), RC_OK);
+        memory_medium_set_faults(
+            engine->medium, &(struct memory_medium_faults){.seed = seed, .sync_fails_percent = 20});
+        enum rc rc = RC_OK;
+        for (int i = 0; i < 40 && rc == RC_OK; i++)
+            rc = i % 2 == 0 ? store_compact(engine->store, NULL)
+                            : store_checkpoint(engine->store, NULL);
+        memory_medium_set_faults(engine->medium,
+                                 &(struct memory_medium_faults){.crash_at_operation = 1});
+        (void)!engine_close(engine);
+        memory_medium_power_cycle(engine->medium, seed);
+        assert_int_equal(engine_open(engine), RC_OK);
+        engine_compare(engine, "after the crash");
+        struct store_stats stats;
+        store_stats(engine->store, &stats);
+        assert_int_equal(stats.damaged_blocks, 0);
+        engine_free(engine);
+    }
+}
+
 static void
 a_full_disk_refuses_writers_serves_readers_and_goes_on_when_there_is_room(void **state) {
     struct engine *engine = engine_new();
@@ -203,6 +233,7 @@ static enum rc add_name(void *context, const char *name, uint64_t size) {
 /* A store with segments, names, and a log that a crash left to be replayed. */
 static struct engine *engine_with_everything(uint64_t seed) {
     struct engine *engine = engine_new();
+    engine->options.log.file_bytes_max = 3000;
     assert_int_equal(engine_open(engine), RC_OK);
     for (uint64_t i = 0; i < 8; i++)
         assert_int_equal(engine_append(engine, seed + i, ENGINE_BATCH, true), RC_OK);
@@ -301,6 +332,7 @@ int main(void) {
         cmocka_unit_test(crashes_at_random_operations_of_longer_lives_lose_nothing),
         cmocka_unit_test(a_store_survives_many_crashes_in_a_row),
         cmocka_unit_test(failing_syncs_and_short_writes_never_lose_acknowledged_points),
+        cmocka_unit_test(a_crash_after_a_failed_change_of_the_manifest_loses_nothing),
         cmocka_unit_test(a_full_disk_refuses_writers_serves_readers_and_goes_on_when_there_is_room),
         cmocka_unit_test(a_flipped_bit_in_the_log_is_reported_and_the_rest_is_served),
         cmocka_unit_test(a_flipped_bit_in_an_object_is_reported_and_the_rest_is_served),

@@ -80,6 +80,23 @@ static enum rc flip_names(void *context, const char *name, uint64_t size) {
     return RC_OK;
 }
 
+static enum rc flip_first_names(void *context, const char *name, uint64_t size) {
+    return strstr(name, ".copy") == NULL ? flip_names(context, name, size) : RC_OK;
+}
+
+static void the_copy_of_damaged_names_is_as_good(void **state) {
+    struct engine *engine = engine_new();
+    assert_int_equal(engine_open(engine), RC_OK);
+    assert_int_equal(engine_append(engine, 1, ENGINE_BATCH, true), RC_OK);
+    assert_int_equal(engine_close(engine), RC_OK);
+    assert_int_equal(medium_list(engine->medium, MEDIUM_OBJECTS, flip_first_names, engine, NULL),
+                     RC_OK);
+    assert_int_equal(engine_open(engine), RC_OK);
+    assert_true(engine->reports > 0);
+    engine_compare(engine, "from the copy");
+    engine_free(engine);
+}
+
 static void points_of_lost_names_are_never_served_under_new_ones(void **state) {
     enum { MANY = 50 };
     struct engine *engine = engine_new();
@@ -274,6 +291,7 @@ static void a_full_disk_does_not_stop_such_a_replay(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(more_new_names_than_the_log_can_buffer_are_logged_in_pieces),
+        cmocka_unit_test(the_copy_of_damaged_names_is_as_good),
         cmocka_unit_test(points_of_lost_names_are_never_served_under_new_ones),
         cmocka_unit_test(points_whose_definition_in_the_log_is_lost_stay_nobodys),
         cmocka_unit_test(a_store_put_together_without_a_manifest_goes_on),
