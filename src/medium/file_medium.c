@@ -269,6 +269,7 @@ static const struct medium_ops ops = {
     .object_size = file_medium_object_size,
     .object_read = file_medium_object_read,
     .object_map = file_medium_object_map,
+    .object_map_check = file_medium_object_map_check,
     .object_close = file_medium_object_close,
     .catalog_get = file_medium_catalog_get,
     .catalog_put = file_medium_catalog_put,

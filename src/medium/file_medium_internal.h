@@ -46,6 +46,8 @@ uint64_t file_medium_object_size(const struct medium_object *object);
 enum rc file_medium_object_read(struct medium_object *object, uint64_t offset, void *bytes,
                                 size_t n, struct err *err);
 const uint8_t *file_medium_object_map(struct medium_object *object);
+enum rc file_medium_object_map_check(struct medium_object *object, uint64_t offset, size_t n,
+                                     struct err *err);
 void file_medium_object_close(struct medium_object *object);
 enum rc file_medium_catalog_get(struct medium *medium, const char *key, struct buf *value,
                                 uint64_t *version, struct err *err);

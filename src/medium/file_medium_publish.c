@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WRITE_BUFFER = 256 << 10 };
+enum { WRITE_BUFFER = 256 << 10, CHECK_BYTES = 16 << 10 };
 
 struct writer {
     struct medium_object_writer base;
@@ -169,6 +169,17 @@ enum rc file_medium_object_read(struct medium_object *base, uint64_t offset, voi
 
 const uint8_t *file_medium_object_map(struct medium_object *object) {
     return ((const struct object *)object)->map;
+}
+
+/* Reading says what is wrong where the mapping raises a signal, and leaves the pages in memory. */
+enum rc file_medium_object_map_check(struct medium_object *base, uint64_t offset, size_t n,
+                                     struct err *err) {
+    uint8_t bytes[CHECK_BYTES];
+    for (size_t at = 0; at < n; at += sizeof(bytes)) {
+        size_t part = n - at < sizeof(bytes) ? n - at : sizeof(bytes);
+        TRY(file_medium_object_read(base, offset + at, bytes, part, err));
+    }
+    return RC_OK;
 }
 
 void file_medium_object_close(struct medium_object *base) {

@@ -101,6 +101,12 @@ const uint8_t *medium_object_map(struct medium_object *object) {
     return object->medium->ops->object_map(object);
 }
 
+enum rc medium_object_map_check(struct medium_object *object, uint64_t offset, size_t n,
+                                struct err *err) {
+    const struct medium_ops *ops = object->medium->ops;
+    return ops->object_map_check == NULL ? RC_OK : ops->object_map_check(object, offset, n, err);
+}
+
 void medium_object_close(struct medium_object *object) {
     if (object != NULL)
         object->medium->ops->object_close(object);

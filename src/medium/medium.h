@@ -94,6 +94,12 @@ enum rc medium_object_read(struct medium_object *object, uint64_t offset, void *
 /* The whole object in memory, valid until it is closed: the mapping of a file, or the bytes
    themselves. NULL if this medium cannot map; then the caller reads. */
 const uint8_t *medium_object_map(struct medium_object *object);
+
+/* Makes sure that `n` bytes at `offset` of the map can be looked at: RC_IO if the disk cannot
+   deliver them, RC_CORRUPT if the object has become shorter. To look at such bytes ends the
+   process. Cost: reading them once. */
+enum rc medium_object_map_check(struct medium_object *object, uint64_t offset, size_t n,
+                                struct err *err) MUST_USE;
 void medium_object_close(struct medium_object *object);
 
 /* ---- catalog ---- */

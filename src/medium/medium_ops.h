@@ -33,6 +33,8 @@ struct medium_ops {
     enum rc (*object_read)(struct medium_object *object, uint64_t offset, void *bytes, size_t n,
                            struct err *err);
     const uint8_t *(*object_map)(struct medium_object *object);
+    enum rc (*object_map_check)(struct medium_object *object, uint64_t offset, size_t n,
+                                struct err *err); /* NULL: nothing can go wrong */
     void (*object_close)(struct medium_object *object);
 
     enum rc (*catalog_get)(struct medium *medium, const char *key, struct buf *value,

@@ -102,7 +102,7 @@ static enum rc fetch(struct segment *segment, uint64_t offset, size_t n, const u
     *copy = NULL;
     if (segment->map != NULL) {
         *bytes = segment->map + offset;
-        return RC_OK;
+        return medium_object_map_check(segment->object, offset, n, NULL);
     }
     *copy = malloc(n + 1);
     if (*copy == NULL)

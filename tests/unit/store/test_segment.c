@@ -211,6 +211,33 @@ static void a_segment_in_a_file_gives_back_what_was_written(void **state) {
     assert_int_equal(nftw(directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
 }
 
+/* The disk, or somebody, takes from the file what is mapped: an error, not the end. */
+static void a_segment_whose_file_is_cut_while_it_is_open_says_so(void **state) {
+    char directory[] = "/tmp/segment-XXXXXX";
+    char path[64];
+    assert_non_null(mkdtemp(directory));
+    struct medium *medium;
+    assert_int_equal(file_medium_open(directory, &medium, NULL), RC_OK);
+    for (int tight = 0; tight < 2; tight++) {
+        struct book book = {0};
+        struct segment *segment;
+        struct segment_info info = info_of("one", tight == 1);
+        write_segment(medium, &info, 300, 3, 300, &book);
+        assert_int_equal(segment_open(medium, "one", &segment, NULL), RC_OK);
+        snprintf(path, sizeof(path), "%s/objects/one", directory);
+        assert_int_equal(truncate(path, 0), 0);
+        uint64_t cursor = 0;
+        uint32_t series_id;
+        assert_int_equal(segment_next_series(segment, &cursor, &series_id), RC_CORRUPT);
+        assert_true(segment_scrub(segment) > 0);
+        segment_unref(segment);
+        book_fini(&book);
+        assert_int_equal(medium_remove(medium, MEDIUM_OBJECTS, "one", NULL), RC_OK);
+    }
+    medium_close(medium);
+    assert_int_equal(nftw(directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
+}
+
 static const uint8_t *cannot_map(struct medium_object *object) {
     return NULL;
 }
@@ -517,6 +544,7 @@ int main(void) {
         cmocka_unit_test(a_segment_gives_back_what_was_written),
         cmocka_unit_test(a_compressed_segment_gives_back_what_was_written),
         cmocka_unit_test(a_segment_in_a_file_gives_back_what_was_written),
+        cmocka_unit_test(a_segment_whose_file_is_cut_while_it_is_open_says_so),
         cmocka_unit_test(a_medium_that_cannot_map_is_read_by_range),
         cmocka_unit_test(a_failed_read_is_not_damage_and_is_tried_again),
         cmocka_unit_test(an_empty_segment_is_a_segment),
