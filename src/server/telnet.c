@@ -12,8 +12,10 @@
 
 enum {
     READ_BYTES = 256 << 10,
-    READS_A_TURN = 4,      /* then the loop's other connections have their turn */
-    DRAIN_READS_MAX = 256, /* at the end, what a connection may still deliver */
+    READS_A_TURN = 4,        /* then the loop's other connections have their turn */
+    DRAIN_READS_MAX = 256,   /* at the end, what a connection may still deliver */
+    BUFFERS_SMALL = 8 << 10, /* what a connection may keep over the budget, too */
+    BUFFERS_SHARE = 16       /* all connections keep so much of the memory limit */
 };
 
 struct connection {
@@ -25,6 +27,7 @@ struct connection {
     struct buf partial; /* bytes of a line that has not ended */
     struct buf replies;
     size_t replies_sent;
+    size_t charged; /* for both buffers */
     int64_t active_ns;
     bool leaving; /* close once the replies are out */
     char peer[64];
@@ -53,6 +56,7 @@ struct loop {
 
 struct telnet {
     struct instance *instance;
+    struct budget kept; /* by the connections: who begins lines must not starve who ends them */
     struct telnet_commands commands;
     uint32_t loop_count;
     _Atomic uint32_t next_loop;
@@ -66,6 +70,7 @@ static void free_connection(uv_handle_t *handle) {
     net_close(connection->fd);
     buf_fini(&connection->partial);
     buf_fini(&connection->replies);
+    budget_release(&connection->loop->telnet->kept, connection->charged);
     instance_count(&connection->loop->telnet->instance->counters.connections_closed, 1);
     free(connection);
 }
@@ -116,6 +121,8 @@ static bool send_replies(struct connection *connection) {
         replies->n = left;
         connection->replies_sent = 0;
     }
+    if (replies->n == 0 && replies->capacity > 4096)
+        buf_fini(replies);
     return true;
 }
 
@@ -138,6 +145,41 @@ static void refuse_long_line(struct connection *connection) {
     buf_printf(&connection->replies, "error: line too long (the limit is %d bytes)\n",
                LIMIT_PUT_LINE_BYTES);
     connection->leaving = true;
+}
+
+static size_t buffered(const struct connection *connection) {
+    return connection->partial.capacity + connection->replies.capacity;
+}
+
+static bool charge(struct connection *connection) {
+    struct budget *budget = &connection->loop->telnet->kept;
+    size_t want = buffered(connection);
+    if (want <= connection->charged) {
+        budget_release(budget, connection->charged - want);
+    } else if (want <= BUFFERS_SMALL) {
+        budget_force(budget, want - connection->charged);
+    } else if (!budget_charge(budget, want - connection->charged)) {
+        return false;
+    }
+    connection->charged = want;
+    return true;
+}
+
+/* Charges what the connection keeps. Over budget a client that does not read loses its replies, one
+   that does not end a long line is sent away. */
+static void account(struct connection *connection) {
+    if (charge(connection))
+        return;
+    buf_fini(&connection->replies);
+    connection->replies_sent = 0;
+    if (charge(connection))
+        return;
+    buf_fini(&connection->partial);
+    report(REPORT_WARN, REPORT_CLIENT, "%s is sent away: no memory for the line it began",
+           connection->peer);
+    buf_printf(&connection->replies, "error: too many long lines at a time, retry later\n");
+    connection->leaving = true;
+    (void)charge(connection);
 }
 
 /* Executes the lines of `n` bytes just read into the loop's buffer, after what was left over. */
@@ -165,6 +207,7 @@ static void consume(struct connection *connection, size_t n) {
         refuse_long_line(connection);
     if (partial->n == 0 && partial->capacity > 4096)
         buf_fini(partial);
+    account(connection);
 }
 
 static void receive(struct connection *connection, int reads) {
@@ -189,10 +232,12 @@ static void on_poll(uv_poll_t *poll, int status, int events) {
     bool alive = status == 0;
     if (alive && (events & UV_READABLE) != 0)
         receive(connection, READS_A_TURN);
-    if (alive && send_replies(connection))
+    if (alive && send_replies(connection)) {
+        account(connection);
         watch(connection);
-    else
+    } else {
         close_connection(connection);
+    }
 }
 
 static void start_connection(struct loop *loop, const struct adopted *adopted) {
@@ -312,6 +357,8 @@ enum rc telnet_start(struct instance *instance, const struct telnet_commands *co
     }
     telnet->instance = instance;
     telnet->commands = *commands;
+    budget_init(&telnet->kept, (size_t)instance->budget.limit_bytes / BUFFERS_SHARE,
+                &instance->budget);
     for (; telnet->loop_count < loops; telnet->loop_count++)
         if (start_loop(telnet, &telnet->loops[telnet->loop_count], err) < 0) {
             telnet_stop(telnet);

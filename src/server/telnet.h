@@ -3,7 +3,8 @@
  *
  * Lines are executed as they arrive; replies are queued per connection up to a bound and sent when
  * the socket takes them. A client that never reads loses replies, nothing else. Errors in lines
- * never close the connection; a line longer than LIMIT_PUT_LINE_BYTES does.
+ * never close the connection; a line longer than LIMIT_PUT_LINE_BYTES does, and one that has not
+ * ended when all that connections keep is a sixteenth of the memory limit.
  */
 #pragma once
 

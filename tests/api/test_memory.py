@@ -184,3 +184,23 @@ def test_the_same_storm_in_64_mib(tmp_path):
     put_existing(server, T + 86400)
     assert peak_mib(server) < 64 + 64
     assert server.stop() == 0
+
+
+def test_lines_that_never_end_stay_in_the_budget(tmp_path):
+    with Server(tmp_path / "data", "self.interval=0", "memory.limit=64M") as server:
+        put_existing(server, T)
+        clients, sent_away = [], 0
+        for _ in range(200):
+            client = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+            clients.append(client)
+            try:
+                client.sendall(b"put endless.line " + b"9" * 900_000)
+            except OSError:  # it was sent away meanwhile
+                sent_away += 1
+        put_existing(server, T + 10)
+        assert peak_mib(server) < 64 + 64
+        assert sent_away > 0 or "no memory for the line it began" in server.log()
+        for client in clients:
+            client.close()
+        assert b"put: " not in server.telnet(f"put existing.load {T + 20} 5 host=h1\n")
+        assert server.query(T + 20, T + 21, "sum:existing.load")[0]["dps"] == {str(T + 20): 5}
