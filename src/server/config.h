@@ -48,6 +48,9 @@ enum config_type {
     X(RETENTION, "store.retention", TEXT, "", NULL,                                                \
       "pattern:duration, ...: how long points of metrics are kept, first match counts "            \
       "(\"tmp.*:7d,*:365d\"); empty: for ever")                                                    \
+    X(CLOCK_PATIENCE, "store.clock_patience", MILLISECONDS, "1h", NULL,                            \
+      "after a start or a jump of the clock store.retention only hides points for so long before " \
+      "it removes them")                                                                           \
     X(MEMORY_LIMIT, "memory.limit", BYTES, "0", NULL,                                              \
       "memory budget (0: from the control group or the machine)")                                  \
     X(COMMIT_INTERVAL, "log.commit_interval", MILLISECONDS, "50ms", NULL,                          \

@@ -126,6 +126,7 @@ static enum rc open_store(struct instance *instance, struct err *err) {
     options.checkpoint_interval_s = (uint32_t)(config->number[CONFIG_CHECKPOINT] / 1000);
     options.window_ms = (int64_t)config->number[CONFIG_WINDOW];
     options.retention = rules;
+    options.clock_patience_s = (uint32_t)(config->number[CONFIG_CLOCK_PATIENCE] / 1000);
     options.throttle_ms = (uint32_t)config->number[CONFIG_THROTTLE];
     options.background = true;
     options.report = on_store_report;

@@ -179,8 +179,8 @@ static enum rc merge_series(struct work *work, const struct series *series) {
     const struct tombstone *tombstones =
         store_tombstones(work->store, work->series_id, &tombstone_count);
     struct scan_merge *merge = &work->merge;
-    scan_merge_begin(merge, store_cutoff_ms(work->store, series->metric_uid), INT64_MAX, tombstones,
-                     tombstone_count);
+    scan_merge_begin(merge, store_removal_cutoff_ms(work->store, series->metric_uid), INT64_MAX,
+                     tombstones, tombstone_count);
     for (uint32_t i = 0; i < work->input_count; i++) {
         if (work->inputs[i].series_id == work->series_id)
             TRY(scan_merge_add_segment(merge, work->inputs[i].segment, work->series_id, i));

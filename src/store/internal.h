@@ -37,6 +37,10 @@ const struct tombstone *store_tombstones(struct store *store, uint32_t series_id
  */
 int64_t store_cutoff_ms(struct store *store, uint32_t metric_uid);
 
+/* The same for what removes points for good: INT64_MIN while the clock is not believed. With the
+   maintenance lock held. */
+int64_t store_removal_cutoff_ms(struct store *store, uint32_t metric_uid);
+
 /* Where the store's segments are. */
 struct medium *store_medium(struct store *store);
 

@@ -24,6 +24,7 @@ void store_options_default(struct store_options *options, size_t memory_limit_by
         .window_ms = DAY_MS,
         .uid_width = {3, 3, 3},
         .auto_create = {true, true, true},
+        .clock_patience_s = 3600,
         .throttle_ms = 5000,
         .background = true,
     };

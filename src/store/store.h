@@ -41,9 +41,11 @@ struct store_options {
     bool auto_create[INDEX_KINDS];
     const struct store_retention *retention; /* first match counts; copied */
     uint32_t retention_count;
-    uint32_t throttle_ms; /* how long an append may wait for memory before RC_THROTTLE: 5000 */
-    bool background;      /* run the maintenance thread (tests turn it off and call
-                             store_maintain) */
+    uint32_t clock_patience_s; /* retention removes nothing until wall time has gone evenly with
+                                  monotonic time for so long: 3600; 0: it is always believed */
+    uint32_t throttle_ms;      /* how long an append may wait for memory before RC_THROTTLE: 5000 */
+    bool background;           /* run the maintenance thread (tests turn it off and call
+                                  store_maintain) */
     void (*report)(void *context, const char *line); /* damage and recovery notes; may be NULL */
     void *report_context;
 };

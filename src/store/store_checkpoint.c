@@ -321,7 +321,7 @@ static enum rc gather(struct checkpoint *checkpoint, struct head_vector *const *
 static enum rc write_window(struct checkpoint *checkpoint, uint32_t shard, struct window *window,
                             const struct series *series, struct head_vector *const *vectors,
                             uint32_t count, struct err *err) {
-    int64_t cutoff_ms = store_cutoff_ms(checkpoint->store, series->metric_uid);
+    int64_t cutoff_ms = store_removal_cutoff_ms(checkpoint->store, series->metric_uid);
     int64_t from_ms = window->from_ms > cutoff_ms ? window->from_ms : cutoff_ms;
     int64_t to_ms = window->to_ms - 1;
     if (from_ms > to_ms)

@@ -83,6 +83,7 @@ static void give_back(struct store *store) {
 static enum rc checkpoint_if_due(struct store *store, struct err *err) {
     enum rc rc = RC_OK;
     mutex_lock(&store->maintenance);
+    store_clock_look(store);
     if (checkpoint_due(store))
         rc = store_checkpoint_run(store, err);
     if (budget_left(store->options.budget) < 2 * reserve_bytes(store))

@@ -2,9 +2,13 @@
 
 #include "os/clock.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
-enum { REMOVE_STEP = 1024 /* series removed under one hold of the removal lock */ };
+enum {
+    REMOVE_STEP = 1024, /* series removed under one hold of the removal lock */
+    JUMP_MS = 60000     /* a clock that is off by more than this between two looks has jumped */
+};
 
 static const int64_t FOREVER_MS = INT64_MAX;
 
@@ -107,6 +111,35 @@ void store_retention_forget(struct store *store) {
 void store_retention_free(struct store *store) {
     for (uint32_t i = 0; i < RETENTION_PAGES; i++)
         free(atomic_load(&store->retention[i]));
+}
+
+/* ---- whether the clock is believed ---- */
+
+/* A clock set years ahead would make retention remove everything. So a jump only hides points,
+   which come back with the right time; what removes them waits until the clock has gone evenly for
+   a while. */
+void store_clock_look(struct store *store) {
+    int64_t now_ns = clock_monotonic_ns();
+    int64_t offset_ms = clock_wall_ms(store->options.clock) - now_ns / 1000000;
+    int64_t jump_ms = offset_ms - store->clock_offset_ms;
+    store->clock_offset_ms = offset_ms;
+    if (store->clock_even_ns != 0 && jump_ms < JUMP_MS && jump_ms > -JUMP_MS)
+        return;
+    if (store->clock_even_ns != 0 && store->options.retention_count > 0)
+        store_report(
+            store, "the clock jumped by %" PRId64 " s: retention removes nothing for %" PRIu32 " s",
+            jump_ms / 1000, store->options.clock_patience_s);
+    store->clock_even_ns = now_ns;
+}
+
+static bool clock_is_believed(const struct store *store) {
+    int64_t patience_ns = (int64_t)store->options.clock_patience_s * 1000000000;
+    return patience_ns == 0 || (store->clock_even_ns != 0 &&
+                                clock_monotonic_ns() - store->clock_even_ns >= patience_ns);
+}
+
+int64_t store_removal_cutoff_ms(struct store *store, uint32_t metric_uid) {
+    return clock_is_believed(store) ? store_cutoff_ms(store, metric_uid) : INT64_MIN;
 }
 
 /* ---- segments that are wholly past it ---- */
@@ -237,8 +270,8 @@ static void remove_empty(struct store *store) {
 
 enum rc store_retention_run(struct store *store, struct err *err) {
     int64_t now_ms = clock_wall_ms(store->options.clock);
-    for (uint32_t shard = 0; store->options.retention_count > 0 && shard < store->shard_count;
-         shard++)
+    bool some = store->options.retention_count > 0 && clock_is_believed(store);
+    for (uint32_t shard = 0; some && shard < store->shard_count; shard++)
         TRY(drop_past(store, shard, now_ms, err));
     if (store->removal_due) {
         store->removal_due = false;

@@ -86,9 +86,11 @@ struct store {
     uint64_t names_sequence;          /* index sequence up to which definitions are in names */
     struct manifest_objects isolated; /* segments that could not be opened: kept for a repair */
     struct store_leftovers leftovers;
-    bool removal_due;     /* data has gone: some series may have none left */
-    int64_t retention_ns; /* when retention looked last */
-    size_t heads_peak;    /* most that heads took since memory was last given back */
+    bool removal_due;        /* data has gone: some series may have none left */
+    int64_t retention_ns;    /* when retention looked last */
+    int64_t clock_offset_ms; /* of wall time to monotonic time, when looked at last */
+    int64_t clock_even_ns;   /* since when that has changed only slowly; 0: never looked at */
+    size_t heads_peak;       /* most that heads took since memory was last given back */
 
     _Atomic uint32_t object_next;                 /* number of the next object of this opening */
     _Atomic(struct tombstone_table *) tombstones; /* NULL: none */
@@ -165,6 +167,8 @@ enum rc store_compact_step(struct store *store, bool *done, struct err *err) MUS
 
 /* store_retention.c */
 void store_retention_forget(struct store *store);
+/* Looks whether the wall clock has jumped. With `maintenance` held, about every second. */
+void store_clock_look(struct store *store);
 enum rc store_retention_run(struct store *store, struct err *err) MUST_USE;
 void store_retention_free(struct store *store);
 

@@ -49,6 +49,11 @@ int64_t store_cutoff_ms(struct store *store, uint32_t metric_uid) {
     return store->cutoff_ms;
 }
 
+__attribute__((unused)) int64_t store_removal_cutoff_ms(struct store *store, uint32_t metric_uid);
+int64_t store_removal_cutoff_ms(struct store *store, uint32_t metric_uid) {
+    return store->cutoff_ms;
+}
+
 void store_damage(struct store *store, const char *what) {
     store->damage_reports++;
 }

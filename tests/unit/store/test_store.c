@@ -156,6 +156,45 @@ static void retention_hides_old_points_and_then_removes_them_and_their_series(vo
     engine_free(engine);
 }
 
+/* The clock goes a year ahead, everything has its chance to remove points, and the clock comes
+   back. */
+static void a_clock_that_jumps_ahead_removes_nothing(void **state) {
+    struct engine *engine = engine_new();
+    struct store_retention retention[] = {{STR("*"), INT64_C(30) * 86400000}};
+    engine->options.retention = retention;
+    engine->options.retention_count = 1;
+    engine->options.clock_patience_s = 3600;
+    assert_int_equal(engine_open(engine), RC_OK);
+    for (uint64_t i = 0; i < 20; i++)
+        assert_int_equal(engine_append(engine, i, ENGINE_BATCH, true), RC_OK);
+    assert_int_equal(store_checkpoint(engine->store, NULL), RC_OK);
+    for (uint64_t i = 20; i < 40; i++)
+        assert_int_equal(engine_append(engine, i, ENGINE_BATCH, true), RC_OK);
+    assert_int_equal(store_maintain(engine->store, NULL), RC_OK);
+    uint32_t reports = engine->reports;
+
+    engine->now_ms += INT64_C(365) * 86400000;
+    struct scan scan;
+    enum rc rc;
+    assert_int_equal(scan_init(&scan, engine->store, &engine->budget), RC_OK);
+    engine_read(engine, &scan, engine_series(engine, 0, false, &rc));
+    scan_fini(&scan);
+    for (uint32_t slot = 0; slot < ENGINE_SLOTS; slot++)
+        assert_false(engine->seen[slot].present);
+    assert_int_equal(store_maintain(engine->store, NULL), RC_OK);
+    assert_int_equal(engine->reports, reports + 1);
+    assert_int_equal(store_checkpoint(engine->store, NULL), RC_OK);
+    assert_int_equal(store_compact(engine->store, NULL), RC_OK);
+    assert_int_equal(store_maintain(engine->store, NULL), RC_OK);
+    assert_int_equal(engine_close(engine), RC_OK);
+    assert_int_equal(engine_open(engine), RC_OK);
+    assert_int_equal(store_maintain(engine->store, NULL), RC_OK);
+
+    engine->now_ms -= INT64_C(365) * 86400000;
+    engine_compare(engine, "after the clock came back");
+    engine_free(engine);
+}
+
 static void points_over_many_years_go_into_few_segments(void **state) {
     struct engine *engine = engine_new();
     assert_int_equal(engine_open(engine), RC_OK);
@@ -246,6 +285,7 @@ int main(void) {
         cmocka_unit_test(a_volatile_store_works_the_same_without_a_log),
         cmocka_unit_test(a_deleted_range_survives_a_crash_and_can_be_written_again),
         cmocka_unit_test(retention_hides_old_points_and_then_removes_them_and_their_series),
+        cmocka_unit_test(a_clock_that_jumps_ahead_removes_nothing),
         cmocka_unit_test(points_over_many_years_go_into_few_segments),
         cmocka_unit_test(a_time_out_of_range_is_refused),
         cmocka_unit_test(appends_over_the_head_budget_are_written_out_or_refused),
