@@ -6,7 +6,9 @@
 
 void buf_fini(struct buf *buf) {
     free(buf->p);
-    *buf = (struct buf){.max = buf->max};
+    if (buf->budget != NULL)
+        budget_release(buf->budget, buf->capacity);
+    *buf = (struct buf){.max = buf->max, .budget = buf->budget};
 }
 
 void buf_reset(struct buf *buf) {
@@ -14,6 +16,22 @@ void buf_reset(struct buf *buf) {
     buf->failed = false;
 }
 
+static bool resize(struct buf *buf, size_t capacity) {
+    size_t more = capacity - buf->capacity;
+    if (buf->budget != NULL && !budget_charge(buf->budget, more))
+        return false;
+    char *p = realloc(buf->p, capacity);
+    if (p == NULL) {
+        if (buf->budget != NULL)
+            budget_release(buf->budget, more);
+        return false;
+    }
+    buf->p = p;
+    buf->capacity = capacity;
+    return true;
+}
+
+/* Doubles; where that is too much, takes little more than what is needed. */
 static bool grow(struct buf *buf, size_t need) {
     size_t capacity = buf->capacity < 64 ? 64 : buf->capacity;
     while (capacity < need) {
@@ -21,14 +39,13 @@ static bool grow(struct buf *buf, size_t need) {
             return false;
         capacity *= 2;
     }
-    if (buf->max != 0 && capacity > buf->max)
-        capacity = buf->max;
-    char *p = realloc(buf->p, capacity);
-    if (p == NULL)
-        return false;
-    buf->p = p;
-    buf->capacity = capacity;
-    return true;
+    size_t max = buf->max != 0 ? buf->max : SIZE_MAX;
+    if (capacity > max)
+        capacity = max;
+    if (resize(buf, capacity))
+        return true;
+    size_t close = need / 8 > max - need ? max : need + need / 8;
+    return close < capacity && resize(buf, close);
 }
 
 char *buf_reserve_slow(struct buf *buf, size_t n) {

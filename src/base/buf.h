@@ -3,11 +3,13 @@
  *
  * Appending never returns an error: when memory runs out, or a set maximum is passed, the buffer
  * remembers it (`failed`) and ignores what follows; whoever made it looks once, at the end.
- * A zeroed struct buf is an empty buffer.
+ * A zeroed struct buf is an empty buffer. With a budget its capacity is charged before it is taken,
+ * and a buffer over budget fails like one out of memory; the charge moves with the struct.
  */
 #pragma once
 
 #include "base/attr.h"
+#include "base/budget.h"
 #include "base/str.h"
 
 #include <stdbool.h>
@@ -16,13 +18,14 @@
 
 struct buf {
     char *p;
-    size_t n;        /* bytes used */
-    size_t capacity; /* bytes allocated */
-    size_t max;      /* 0: no limit */
+    size_t n;              /* bytes used */
+    size_t capacity;       /* bytes allocated */
+    size_t max;            /* 0: no limit */
+    struct budget *budget; /* NULL: nothing is charged; set while the buffer has no memory */
     bool failed;
 };
 
-/* Frees the memory and makes the buffer empty again. */
+/* Frees the memory and makes the buffer empty again; it keeps its maximum and its budget. */
 void buf_fini(struct buf *buf);
 
 /* Forgets the contents and the failure, keeps the memory. */

@@ -191,10 +191,9 @@ bool query_run_group_together(struct query_run *run, const struct query_plan *pl
 
 /* The texts of consecutive results, computed by one worker. */
 struct query_text {
-    struct buf text;
+    struct buf text;     /* charged to the query until it is written */
     struct scratch ends; /* size_t: where each result ends */
     size_t count;
-    size_t charged; /* bytes of `text` charged */
     bool ready;
 };
 

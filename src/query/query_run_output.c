@@ -17,25 +17,20 @@ enum rc query_run_output_init(struct query_run *run, size_t slots) {
     run->texts = calloc(slots, sizeof(*run->texts));
     if (run->texts == NULL)
         return RC_NOMEM;
-    for (size_t i = 0; i < slots; i++)
+    for (size_t i = 0; i < slots; i++) {
+        run->texts[i].text.budget = run->budget;
         run->texts[i].ends.budget = run->budget;
+    }
     run->text_count = slots;
     mutex_init(&run->output_lock);
     condition_init(&run->output_moved);
     return RC_OK;
 }
 
-static void uncharge(struct query_run *run, struct query_text *text) {
-    if (run->budget != NULL)
-        budget_release(run->budget, text->charged);
-    text->charged = 0;
-}
-
 void query_run_output_fini(struct query_run *run) {
     if (run->texts == NULL)
         return;
     for (size_t i = 0; i < run->text_count; i++) {
-        uncharge(run, &run->texts[i]);
         buf_fini(&run->texts[i].text);
         scratch_fini(&run->texts[i].ends);
     }
@@ -68,26 +63,12 @@ struct query_text *query_run_output_take(struct query_run *run, size_t number) {
     struct query_text *text = &run->texts[number % run->text_count];
     buf_reset(&text->text);
     text->count = 0;
-    /* One result may be long: it stops growing where the budget ends. */
-    size_t left = run->budget == NULL ? SIZE_MAX : budget_left(run->budget);
-    text->text.max = left == SIZE_MAX ? 0 : text->charged + left + 1;
     return text;
-}
-
-/* The memory of a text belongs to the query until it is written. */
-static bool charge(struct query_run *run, struct query_text *text) {
-    size_t bytes = text->text.capacity;
-    if (run->budget == NULL || bytes <= text->charged)
-        return true;
-    if (!budget_charge(run->budget, bytes - text->charged))
-        return false;
-    text->charged = bytes;
-    return true;
 }
 
 void query_run_output_mark(struct query_run *run, struct query_text *text) {
     size_t *ends = SCRATCH_ARRAY(&text->ends, size_t, text->count + 1);
-    if (ends == NULL || text->text.failed || !charge(run, text)) {
+    if (ends == NULL || text->text.failed) {
         query_run_out_of_memory(run);
         return;
     }
@@ -124,10 +105,8 @@ void query_run_output_give(struct query_run *run, size_t number) {
         write_text(run, next);
         mutex_lock(&run->output_lock);
         run->ready_bytes -= next->text.n;
-        if (next->text.capacity > KEEP_BYTES_MAX) {
-            uncharge(run, next);
+        if (next->text.capacity > KEEP_BYTES_MAX)
             buf_fini(&next->text);
-        }
         next->ready = false;
         run->writing = false;
         run->text_next++;

@@ -29,6 +29,28 @@ static void a_buffer_grows_by_printf(void **state) {
     buf_fini(&buf);
 }
 
+static void a_buffer_charges_its_budget_before_it_grows(void **state) {
+    struct budget budget;
+    budget_init(&budget, 1000, NULL);
+    struct buf buf = {.budget = &budget};
+    assert_non_null(buf_reserve(&buf, 600));
+    assert_int_equal(budget_used(&budget), buf.capacity);
+    buf.n += 600;
+    /* Twice as much does not fit; what is needed does. */
+    assert_non_null(buf_reserve(&buf, 250));
+    assert_false(buf.failed);
+    assert_true(buf.capacity >= 850 && buf.capacity <= 1000);
+    assert_int_equal(budget_used(&budget), buf.capacity);
+    assert_null(buf_reserve(&buf, 500));
+    assert_true(buf.failed);
+    assert_int_equal(buf.n, 600);
+    assert_int_equal(budget_used(&budget), buf.capacity);
+    struct buf moved = buf;
+    buf_fini(&moved);
+    assert_int_equal(budget_used(&budget), 0);
+    assert_ptr_equal(moved.budget, &budget);
+}
+
 static void an_arena_charges_its_budget_and_fails_over_it(void **state) {
     struct budget budget;
     budget_init(&budget, 10000, NULL);
@@ -76,6 +98,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_buffer_past_its_maximum_fails_and_keeps_what_it_has),
         cmocka_unit_test(a_buffer_grows_by_printf),
+        cmocka_unit_test(a_buffer_charges_its_budget_before_it_grows),
         cmocka_unit_test(an_arena_charges_its_budget_and_fails_over_it),
         cmocka_unit_test(a_charge_must_fit_in_every_ancestor),
         cmocka_unit_test(varints_survive_and_bad_ones_fail),
