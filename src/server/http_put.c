@@ -167,9 +167,10 @@ static void reply(struct put *put) {
     } else if (put->timeouts > 0) {
         char message[160];
         snprintf(message, sizeof(message),
-                 "The put call has timedout with a successful writes, %llu failed writes and %llu "
-                 "timed out writes.",
-                 (unsigned long long)put->failed, (unsigned long long)put->timeouts);
+                 "The put call has timedout with %llu successful writes, %llu failed writes "
+                 "and %llu timed out writes.",
+                 (unsigned long long)put->stored, (unsigned long long)put->failed,
+                 (unsigned long long)put->timeouts);
         http_reply_error(put->request, 400, message, "");
     } else {
         http_reply_error(put->request, 400, "One or more data points had errors",

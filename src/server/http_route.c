@@ -143,7 +143,7 @@ static const struct route api_routes[] = {
 };
 
 static const struct route page_routes[] = {
-    {"", http_meta_home, 0},
+    {"", http_meta_home, FAMILY_READ},
     {"suggest", http_meta_suggest, FAMILY_READ},
     {"aggregators", http_meta_aggregators, 0},
     {"version", http_meta_version, 0},

@@ -57,7 +57,9 @@ def test_jsonp_and_content_type(server):
 
 def test_serializer(server):
     assert server.get("/api/version?serializer=json").status == 200
-    assert error(server.get("/api/version?serializer=xml")) == (400, "Requested serializer was not found")
+    reply = server.get("/api/version?serializer=xml&other=1")
+    assert error(reply) == (400, "Requested serializer was not found")
+    assert reply.json()["error"]["details"] == "Could not find a serializer with the name: xml"
 
 
 def test_replies_are_compressed_when_asked(server):
@@ -208,6 +210,15 @@ def test_a_pattern_that_takes_too_long_is_refused(server):
         {"aggregator": "sum", "metric": "http.slow",
          "filters": [{"type": "regexp", "tagk": "h", "filter": "^(a+)+$", "groupBy": False}]}]})
     assert reply.status == 400 and "takes too long to match" in reply.json()["error"]["message"]
+
+
+def test_a_server_that_only_writes_answers_no_readers(make_server):
+    server = make_server("tsd.mode=wo")
+    assert server.post("/api/put", {"metric": "wo.m", "timestamp": T, "value": 1, "tags": {"h": "a"}}).status == 204
+    for path in ("/", "/suggest", "/api/suggest", "/api/query", "/api/query/last", "/api/search/lookup"):
+        assert server.get(path).status == 404, path
+    for path in ("/health", "/ready", "/metrics", "/version", "/api/version", "/stats"):
+        assert server.get(path).status == 200, path
 
 
 def test_unknown_metrics_can_be_skipped(make_server):

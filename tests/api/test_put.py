@@ -207,6 +207,17 @@ def test_sync_waits_and_counts_timeouts(server):
         "success": 1, "failed": 0, "timeouts": 0}
 
 
+def test_a_commit_that_takes_too_long_is_told_with_its_counts(server):
+    for _ in range(200):
+        reply = server.post("/api/put?sync&sync_timeout=1", [point(), point(value="x")])
+        assert reply.status == 400
+        if "timedout" in reply.json()["error"]["message"]:
+            assert reply.json()["error"]["message"] == \
+                "The put call has timedout with 0 successful writes, 1 failed writes and 1 timed out writes."
+            return
+    pytest.skip("every commit was done within a millisecond")
+
+
 def test_seconds_and_milliseconds_are_the_same_instant(server):
     metric = fresh()
     server.put([(metric, T, 1, {"h": "a"}), (metric, T * 1000, 2, {"h": "a"}), (metric, T * 1000 + 1, 3, {"h": "a"})])
