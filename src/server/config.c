@@ -354,6 +354,7 @@ enum rc config_check(const struct config *config, struct err *err) {
     TRY(check_range(config, CONFIG_QUERY_THREADS, 0, 64, err));
     TRY(check_range(config, CONFIG_CONNECTIONS, 0, 65536, err));
     TRY(check_range(config, CONFIG_BACKLOG, 1, 65535, err));
+    TRY(check_range(config, CONFIG_BODY_MAX, 1, UINT32_MAX, err));
     TRY(check_range(config, CONFIG_WINDOW, 60000, INT64_MAX, err));
     TRY(check_range(config, CONFIG_CLOCK_PATIENCE, 0, UINT64_C(365) * 86400000, err));
     TRY(check_range(config, CONFIG_COMMIT_INTERVAL, 1, 60000, err));

@@ -18,7 +18,9 @@ enum {
     STREAM_BLOCK_BYTES = 64 << 10,
     GZIP_FROM_BYTES = 1400, /* a reply that fits one packet is not worth compressing */
     DRAIN_STEP_MS = 10,
-    REQUEST_BYTES = 1 << 20, /* what an ordinary request may take while it is answered */
+    REQUEST_BYTES = 1 << 20,     /* what an ordinary request may take while it is answered */
+    BODY_FIRST_BYTES = 64 << 10, /* room made on the strength of a declared length */
+    DISCARD_BYTES_MAX = 1 << 30, /* a refused body longer than this is not even read */
 };
 
 struct http {
@@ -33,26 +35,18 @@ struct http {
 /* One exchange, from the request line to the end of the reply: libmicrohttpd's con_cls. */
 struct exchange {
     struct http *http;
-    char *target; /* request target as sent */
-    struct buf body;
-    size_t charged;       /* bytes of body charged to the budget */
-    size_t reply_charged; /* likewise of the reply */
-    int refuse_status;    /* not 0: the body is read and thrown away, then this is replied */
+    char *target;      /* request target as sent */
+    struct buf body;   /* charged to the budget */
+    int refuse_status; /* not 0: the body is read and thrown away, then this is replied */
     bool started;
     struct http_stream *stream;
 };
 
 /* ---- bodies ---- */
 
-static void release_body(struct exchange *exchange) {
-    buf_fini(&exchange->body);
-    budget_release(&exchange->http->instance->budget, exchange->charged);
-    exchange->charged = 0;
-}
-
 static void refuse(struct exchange *exchange, int status) {
     exchange->refuse_status = status;
-    release_body(exchange);
+    buf_fini(&exchange->body);
 }
 
 static void trim_caches(struct instance *instance) {
@@ -60,79 +54,74 @@ static void trim_caches(struct instance *instance) {
         store_trim(instance->store);
 }
 
-/* Charges the budget; caches give way to what cannot wait. */
-static bool charge(struct instance *instance, size_t bytes) {
-    if (budget_charge(&instance->budget, bytes))
-        return true;
-    trim_caches(instance);
-    return budget_charge(&instance->budget, bytes);
+/* An empty buffer for a body. */
+static struct buf body_buf(struct instance *instance) {
+    return (struct buf){.max = instance->config->number[CONFIG_BODY_MAX],
+                        .budget = &instance->budget};
 }
 
-/* Charges so that `bytes` of body are paid for. */
-static bool charge_body(struct exchange *exchange, size_t bytes) {
-    if (bytes <= exchange->charged)
+/* Makes room for `n` more bytes; caches give way to what cannot wait. */
+static bool make_room(struct instance *instance, struct buf *body, size_t n) {
+    if (buf_reserve(body, n) != NULL)
         return true;
-    size_t more = bytes - exchange->charged;
-    if (!charge(exchange->http->instance, more))
-        return false;
-    exchange->charged += more;
-    return true;
+    trim_caches(instance);
+    body->failed = false;
+    return buf_reserve(body, n) != NULL;
 }
 
 static void take_body(struct exchange *exchange, const char *bytes, size_t n) {
+    struct buf *body = &exchange->body;
     if (exchange->refuse_status != 0)
         return;
-    size_t max = exchange->http->instance->config->number[CONFIG_BODY_MAX];
-    if (n > max || exchange->body.n > max - n) {
+    if (n > body->max - body->n)
         refuse(exchange, 413);
-        return;
-    }
-    size_t need = exchange->body.n + n;
-    if (need > exchange->body.capacity && !charge_body(exchange, need * 2)) {
+    else if (!make_room(exchange->http->instance, body, n))
         refuse(exchange, 503);
-        return;
-    }
-    buf_add(&exchange->body, bytes, n);
-    if (exchange->body.failed)
-        refuse(exchange, 503);
+    else
+        buf_add(body, bytes, n);
 }
 
-/* Replaces the body by its decompressed form: gzip, zlib, or raw deflate. */
-static enum rc inflate_body(struct exchange *exchange, int window_bits, struct err *err) {
-    size_t max = exchange->http->instance->config->number[CONFIG_BODY_MAX];
-    struct buf out = {.max = max};
-    z_stream z = {.next_in = (unsigned char *)exchange->body.p, .avail_in = (uInt)exchange->body.n};
-    if (inflateInit2(&z, window_bits) != Z_OK)
-        return err_set(err, RC_NOMEM, "out of memory");
+/* Decompresses into `out`: gzip, zlib, or raw deflate. The outcome is zlib's. */
+static int inflate_into(struct instance *instance, z_stream *z, bool members, struct buf *out) {
     int e = Z_OK;
-    size_t step = exchange->body.n * 4 + 1024;
+    size_t step = (size_t)z->avail_in * 4 + 1024;
     while (e == Z_OK) {
-        size_t room = out.n + step > max ? max - out.n : step;
-        bool paid = charge_body(exchange, exchange->body.capacity + out.n + room);
-        char *to = paid && room > 0 ? buf_reserve(&out, room) : NULL;
-        if (to == NULL)
-            break;
-        z.next_out = (unsigned char *)to;
-        z.avail_out = (uInt)room;
-        e = inflate(&z, Z_NO_FLUSH);
-        out.n += room - z.avail_out;
-        if (e == Z_STREAM_END && z.avail_in > 0 && window_bits > 15)
-            e = inflateReset(&z); /* a gzip body may be several members in a row */
-        else if (e == Z_OK && z.avail_out > 0)
+        /* With no room left there may still be an end to read. */
+        size_t room = out->max - out->n < step ? out->max - out->n : step;
+        if (!make_room(instance, out, room))
+            return Z_MEM_ERROR;
+        z->next_out = (unsigned char *)out->p + out->n;
+        z->avail_out = (uInt)room;
+        e = inflate(z, Z_NO_FLUSH);
+        out->n += room - z->avail_out;
+        if (e == Z_STREAM_END && z->avail_in > 0 && members)
+            e = inflateReset(z); /* a gzip body may be several members in a row */
+        else if (e == Z_OK && z->avail_out > 0)
             e = Z_BUF_ERROR;
     }
+    return e;
+}
+
+/* Replaces the body by its decompressed form. */
+static enum rc inflate_body(struct exchange *exchange, int window_bits, struct err *err) {
+    struct buf *body = &exchange->body;
+    struct buf out = body_buf(exchange->http->instance);
+    z_stream z = {.next_in = (unsigned char *)body->p, .avail_in = (uInt)body->n};
+    if (inflateInit2(&z, window_bits) != Z_OK)
+        return err_set(err, RC_NOMEM, "out of memory");
+    int e = inflate_into(exchange->http->instance, &z, window_bits > 15, &out);
     inflateEnd(&z);
     if (e == Z_STREAM_END) {
-        buf_fini(&exchange->body);
-        exchange->body = out;
+        buf_fini(body);
+        *body = out;
         return RC_OK;
     }
-    bool too_large = e == Z_OK && out.n >= max;
+    bool too_large = e == Z_BUF_ERROR && out.n == out.max;
     buf_fini(&out);
+    if (e == Z_MEM_ERROR)
+        return err_set(err, RC_THROTTLE, "The server is over its memory budget, retry later");
     if (too_large)
         return err_set_http(err, RC_LIMIT, 413, "Request body is too large");
-    if (e == Z_OK)
-        return err_set(err, RC_THROTTLE, "The server is over its memory budget, retry later");
     return err_set(err, RC_INVALID, "Unable to decompress the request body");
 }
 
@@ -170,15 +159,13 @@ static void wrap_jsonp(struct http_request *request) {
     struct buf *body = &request->reply.body;
     if (callback.n == 0 || request->reply.plain || body->n == 0 || request->reply.stream != NULL)
         return;
-    struct buf wrapped = {0};
+    struct buf wrapped = {.budget = body->budget};
     buf_str(&wrapped, callback);
     buf_char(&wrapped, '(');
     buf_str(&wrapped, buf_view(body));
     buf_char(&wrapped, ')');
-    if (wrapped.failed) {
-        buf_fini(&wrapped);
-        return;
-    }
+    if (body->failed)
+        wrapped.failed = true;
     buf_fini(body);
     *body = wrapped;
 }
@@ -188,7 +175,7 @@ static bool gzip_body(struct buf *body) {
     z_stream z = {0};
     if (deflateInit2(&z, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
         return false;
-    struct buf out = {0};
+    struct buf out = {.budget = body->budget};
     size_t bound = deflateBound(&z, body->n);
     char *to = buf_reserve(&out, bound);
     bool done = false;
@@ -221,6 +208,26 @@ static void free_stream(void *context) {
     http_stream_free(context);
 }
 
+static void free_body(void *context) {
+    struct buf *body = context;
+    buf_fini(body);
+    free(body);
+}
+
+/* Takes the buffer; it stays charged until the last byte is sent, however long the client takes. */
+static struct MHD_Response *respond_with(struct buf *body) {
+    struct buf *kept = malloc(sizeof(*kept));
+    if (kept == NULL)
+        return NULL;
+    *kept = *body;
+    *body = (struct buf){0};
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer_with_free_callback_cls(kept->n, kept->p, free_body, kept);
+    if (response == NULL)
+        free_body(kept);
+    return response;
+}
+
 static struct MHD_Response *make_response(struct http_request *request, bool *gzipped) {
     struct http_reply *reply = &request->reply;
     if (reply->stream != NULL) {
@@ -232,14 +239,9 @@ static struct MHD_Response *make_response(struct http_request *request, bool *gz
         *gzipped = request->gzip_reply;
         return response;
     }
-    wrap_jsonp(request);
     if (!*gzipped && request->gzip_reply && reply->body.n >= GZIP_FROM_BYTES)
         *gzipped = gzip_body(&reply->body);
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(reply->body.n, reply->body.p, MHD_RESPMEM_MUST_FREE);
-    if (response != NULL)
-        reply->body = (struct buf){0};
-    return response;
+    return respond_with(&reply->body);
 }
 
 static bool origin_allowed(const struct config *config, str origin) {
@@ -340,17 +342,31 @@ static void refused(struct http_request *request, int status) {
         http_reply_error(request, 503, "The server is over its memory budget, retry later", NULL);
 }
 
+/* In place of a reply that there is no memory for. */
+static void reply_no_memory(struct http_request *request) {
+    buf_fini(&request->reply.body);
+    request->reply.body.budget = NULL;
+    http_reply_error(request, 503, "The server is over its memory budget, retry later", NULL);
+}
+
+/* Errors below /api are JSON even if the request is never routed. */
+static bool is_below_api(str path) {
+    while (path.n > 0 && path.p[0] == '/')
+        path = str_from(path, 1);
+    return str_eq_nocase((str){path.p, str_find(path, '/')}, STR("api"));
+}
+
 static void prepare_and_route(struct exchange *exchange, struct http_request *request,
                               const char **allowed_origin) {
     struct err err = {0};
     struct http_uri uri;
-    if (http_uri_parse(str_of(exchange->target), request->arena, &uri, &err) < 0) {
-        request->api = strncmp(exchange->target, "/api", 4) == 0;
+    enum rc rc = http_uri_parse(str_of(exchange->target), request->arena, &uri, &err);
+    request->api = is_below_api(uri.path);
+    if (rc < 0) {
         http_reply_err(request, &err);
         return;
     }
     request->uri = &uri;
-    request->api = uri.path.n >= 4 && str_eq_nocase((str){uri.path.p, 4}, STR("/api"));
     if (exchange->refuse_status != 0) {
         refused(request, exchange->refuse_status);
     } else if (!check_origin(request, allowed_origin)) {
@@ -361,8 +377,11 @@ static void prepare_and_route(struct exchange *exchange, struct http_request *re
             http_route(request);
         }
     }
+    if (request->reply.body.failed)
+        reply_no_memory(request);
     wrap_jsonp(request);
-    request->reply.plain = true;
+    if (request->reply.body.failed)
+        reply_no_memory(request);
     request->uri = NULL;
 }
 
@@ -396,30 +415,32 @@ static enum MHD_Result handle(struct exchange *exchange, struct MHD_Connection *
         .verb = verb_of(method),
         .header = header_of,
         .connection = connection,
+        .reply.body.budget = &http->instance->budget,
     };
     request.gzip_reply = takes_gzip(header_of(&request, "Accept-Encoding"));
     instance_count(&http->instance->counters.rpc_http, 1);
     const char *allowed_origin = NULL;
     prepare_and_route(exchange, &request, &allowed_origin);
-    if (request.reply.body.failed)
-        (void)http_reply_charge(&request);
-    exchange->reply_charged = request.reply.charged;
     enum MHD_Result result = send_reply(&request, allowed_origin);
     arena_fini(&arena);
-    release_body(exchange);
+    buf_fini(&exchange->body);
     return result;
 }
 
-/* Decides before the body arrives, from its declared length. */
-static void admit_body(struct exchange *exchange, struct MHD_Connection *connection) {
+/* Decides before the body arrives, from its declared length. Room is made as the bytes come: a
+   client may declare much and send nothing. True if the answer cannot wait for the body. */
+static bool admit_body(struct exchange *exchange, struct MHD_Connection *connection) {
     const char *length = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Length");
-    if (length == NULL)
-        return;
-    unsigned long long n = strtoull(length, NULL, 10);
-    if (n > exchange->http->instance->config->number[CONFIG_BODY_MAX])
+    unsigned long long n = length == NULL ? 0 : strtoull(length, NULL, 10);
+    if (n > exchange->body.max) {
         refuse(exchange, 413);
-    else if (n > 0 && (!charge_body(exchange, n) || buf_reserve(&exchange->body, n) == NULL))
+        return n > DISCARD_BYTES_MAX ||
+               MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Expect") != NULL;
+    }
+    if (!make_room(exchange->http->instance, &exchange->body,
+                   n < BODY_FIRST_BYTES ? (size_t)n : BODY_FIRST_BYTES))
         refuse(exchange, 503);
+    return false;
 }
 
 static enum MHD_Result on_request(void *context, struct MHD_Connection *connection, const char *url,
@@ -430,10 +451,9 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
         return MHD_NO;
     if (!exchange->started) {
         exchange->started = true;
-        admit_body(exchange, connection);
-        /* What is too large is answered at once, before it is sent. A body there is no memory for
-           is read and thrown away: a client that is still sending would not see the answer. */
-        return exchange->refuse_status == 413 ? handle(exchange, connection, method) : MHD_YES;
+        /* A body that is refused is read and thrown away: a client that is still sending would not
+           see the answer. */
+        return admit_body(exchange, connection) ? handle(exchange, connection, method) : MHD_YES;
     }
     if (*upload_size > 0) {
         take_body(exchange, upload, *upload_size);
@@ -451,6 +471,7 @@ static void *on_uri(void *context, const char *target, struct MHD_Connection *co
         return NULL;
     }
     exchange->http = http;
+    exchange->body = body_buf(http->instance);
     atomic_fetch_add(&http->active, 1);
     return exchange;
 }
@@ -461,8 +482,7 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
     if (exchange == NULL)
         return;
     atomic_fetch_sub(&exchange->http->active, 1);
-    release_body(exchange);
-    budget_release(&exchange->http->instance->budget, exchange->reply_charged);
+    buf_fini(&exchange->body);
     free(exchange->target);
     free(exchange);
     *state = NULL;

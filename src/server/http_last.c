@@ -67,7 +67,7 @@ static enum rc put_series(struct last *last, struct series *series) {
     json_out_string(json, buf_view(&text));
     buf_fini(&text);
     json_out_object_end(json);
-    return http_reply_charge(last->request) ? RC_OK : RC_THROTTLE;
+    return json->out->failed ? RC_THROTTLE : RC_OK;
 }
 
 static enum rc no_such_name(struct last *last, const char *kind, str name) {

@@ -33,11 +33,8 @@ static void put_suggestions(struct http_request *request, const struct str_vec *
     struct json_out json = {.out = &request->reply.body};
     request->reply.status = 200;
     json_out_array(&json);
-    for (size_t i = 0; i < names->n; i++) {
+    for (size_t i = 0; i < names->n && !request->reply.body.failed; i++)
         json_out_string(&json, names->p[i]);
-        if (!http_reply_charge(request))
-            return;
-    }
     json_out_array_end(&json);
 }
 
@@ -235,12 +232,12 @@ static void put_results(struct lookup *lookup, const struct lookup_plan *plan,
     put_question(&json, lookup);
     json_out_key(&json, STR("results"));
     json_out_array(&json);
-    for (size_t i = 0; i < found->n && (lookup->limit == 0 || shown < lookup->limit); i++) {
+    const struct buf *body = &request->reply.body;
+    for (size_t i = 0;
+         i < found->n && !body->failed && (lookup->limit == 0 || shown < lookup->limit); i++) {
         if (!has_any(plan, found->p[i]))
             continue;
         put_found(&json, request->instance->index, found->p[i]);
-        if (!http_reply_charge(request))
-            return;
         shown++;
     }
     json_out_array_end(&json);

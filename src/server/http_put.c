@@ -26,7 +26,8 @@ struct put {
     uint64_t lost; /* good, but the store could not take them */
     uint64_t timeouts;
     struct err store_err;
-    struct buf errors; /* the elements of "errors" */
+    struct buf errors; /* the elements of "errors", as many as memory allows */
+    bool errors_full;
     struct json_out json;
 };
 
@@ -40,10 +41,8 @@ static enum rc split_point(void *context, struct series_key *key, struct err *er
     return put_json_key(split->point, split->arena, key, err);
 }
 
-static void add_error(struct put *put, const struct put_json_point *point, const char *text) {
+static void put_error(struct put *put, const struct put_json_point *point, const char *text) {
     struct json_out *json = &put->json;
-    if (!put->details || put->errors.n > ERRORS_BYTES_MAX)
-        return;
     json_out_object(json);
     json_out_key(json, STR("datapoint"));
     if (str_eq(str_trim(point->raw), STR("null"))) {
@@ -69,6 +68,17 @@ static void add_error(struct put *put, const struct put_json_point *point, const
     json_out_key(json, STR("error"));
     json_out_string(json, str_of(text));
     json_out_object_end(json);
+}
+
+/* The counts are always right; the list ends where memory does. */
+static void add_error(struct put *put, const struct put_json_point *point, const char *text) {
+    if (!put->details || put->errors_full)
+        return;
+    size_t before = put->errors.n;
+    put_error(put, point, text);
+    put->errors_full = put->errors.failed || put->errors.n > ERRORS_BYTES_MAX;
+    if (put->errors.failed)
+        put->errors.n = before;
 }
 
 static void count_rejection(struct put *put, enum rc rc) {
@@ -238,6 +248,7 @@ void http_put_handle(struct http_request *request) {
         http_reply_error(request, 503, "The server is over its memory budget, retry later", "");
         return;
     }
+    put.errors.budget = &request->instance->query_budget;
     put.json.out = &put.errors;
     put_writer_begin(put.writer);
     if (parse_body(&put)) {

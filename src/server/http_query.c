@@ -31,7 +31,7 @@ struct job {
     int64_t started_ns;
     int64_t deadline_ns;
     bool opened;          /* "[" is written */
-    struct buf pending;   /* not handed to the stream yet */
+    struct buf pending;   /* not handed to the stream yet; charged to `memory` */
     bool inside;          /* the gate */
     struct budget memory; /* this query's share */
     struct http_stream *stream;
@@ -75,7 +75,7 @@ static void format_result(void *context, const struct query *query,
 /* Small texts are gathered, so that a hand-over is paid per block and not per result. */
 static enum rc hand_over(struct job *job) {
     enum rc rc =
-        job->pending.failed ? RC_NOMEM : http_stream_push(job->stream, buf_view(&job->pending));
+        job->pending.failed ? RC_THROTTLE : http_stream_push(job->stream, buf_view(&job->pending));
     buf_reset(&job->pending);
     return rc;
 }
@@ -169,8 +169,10 @@ static enum rc run_once(struct job *job, struct query_counters *counters, struct
     return job->query.delete ? delete_range(job, &limits, err) : RC_OK;
 }
 
-/* Caches give way to a query that finds no memory. */
+/* Caches give way to a query that finds no memory, and to what it sends. */
 static enum rc run(struct job *job, struct query_counters *counters, struct err *err) {
+    if (budget_left(&job->instance->query_budget) < HTTP_STREAM_CHARGE_MAX)
+        store_trim(job->instance->store);
     enum rc rc = run_once(job, counters, err);
     if (rc != RC_THROTTLE || job->opened)
         return rc;
@@ -238,6 +240,7 @@ static struct job *new_job(struct http_request *request) {
         memory = (uint64_t)request->instance->budget.limit_bytes / 4;
     budget_init(&job->memory, memory, &request->instance->query_budget);
     arena_init(&job->arena, &job->memory);
+    job->pending.budget = &job->memory;
     job->json.index = request->instance->index;
     job->json.arrays = http_request_flag(request, "arrays");
     str jsonp = http_request_parameter(request, "jsonp");
@@ -285,8 +288,13 @@ static void query(struct http_request *request) {
         err_details(&err, "Deleting data is not enabled (tsd.http.query.allow_delete=false)");
     }
     struct http_stream *stream;
-    const struct http_stream_maker maker = {make_answer, leave, enter,
-                                            dispose,     job,   job->deadline_ns};
+    const struct http_stream_maker maker = {make_answer,
+                                            leave,
+                                            enter,
+                                            dispose,
+                                            job,
+                                            job->deadline_ns,
+                                            &request->instance->query_budget};
     if (rc == RC_OK)
         rc = http_stream_start(&maker, request->gzip_reply, &stream, &err);
     if (rc < 0) {

@@ -22,11 +22,10 @@ enum http_verb { HTTP_GET, HTTP_POST, HTTP_PUT, HTTP_DELETE, HTTP_OPTIONS, HTTP_
 
 struct http_reply {
     int status;
-    struct buf body;            /* sent as it is if stream is NULL */
+    struct buf body;            /* sent as it is if stream is NULL; charged to the budget */
     const char *content_type;   /* NULL: JSON under /api, else guessed from the body */
     struct http_stream *stream; /* owned; the rest of the body comes from it */
     bool plain;                 /* never wrapped for jsonp */
-    size_t charged;             /* bytes of body charged to the budget, until the reply is sent */
 };
 
 struct http_request {
@@ -60,10 +59,6 @@ void http_reply_error(struct http_request *request, int status, const char *mess
 void http_reply_err(struct http_request *request, const struct err *err);
 void http_reply_text(struct http_request *request, int status, const char *content_type, str text);
 void http_reply_empty(struct http_request *request, int status);
-
-/* Charges what the body has grown by since the last call. For replies whose length grows with what
-   is stored: call it after each entry, and end when it is false, with a 503 in place. Cheap. */
-bool http_reply_charge(struct http_request *request);
 
 /* 405 unless the verb is one of `verbs` (a mask of 1 << verb). */
 bool http_allow(struct http_request *request, unsigned verbs);

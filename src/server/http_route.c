@@ -104,26 +104,6 @@ bool http_need_body(struct http_request *request) {
     return false;
 }
 
-bool http_reply_charge(struct http_request *request) {
-    struct http_reply *reply = &request->reply;
-    struct budget *budget = &request->instance->budget;
-    if (reply->body.capacity <= reply->charged && !reply->body.failed)
-        return true;
-    size_t more = reply->body.capacity - reply->charged;
-    if (!reply->body.failed && budget_charge(budget, more)) {
-        reply->charged += more;
-        return true;
-    }
-    buf_fini(&reply->body);
-    budget_release(budget, reply->charged);
-    reply->charged = 0;
-    http_reply_error(request, 503,
-                     "The answer needs more memory than the server has left: ask for less, or "
-                     "retry later",
-                     NULL);
-    return false;
-}
-
 /* ---- routes ---- */
 
 enum family { FAMILY_WRITE = 1, FAMILY_READ = 2 }; /* what tsd.mode can switch off */
@@ -143,12 +123,9 @@ static const struct route api_routes[] = {
 };
 
 static const struct route page_routes[] = {
-    {"", http_meta_home, FAMILY_READ},
-    {"suggest", http_meta_suggest, FAMILY_READ},
-    {"aggregators", http_meta_aggregators, 0},
-    {"version", http_meta_version, 0},
-    {"dropcaches", http_meta_dropcaches, 0},
-    {"stats", http_stats_handle, 0},
+    {"", http_meta_home, FAMILY_READ},         {"suggest", http_meta_suggest, FAMILY_READ},
+    {"aggregators", http_meta_aggregators, 0}, {"version", http_meta_version, 0},
+    {"dropcaches", http_meta_dropcaches, 0},   {"stats", http_stats_handle, 0},
 };
 
 /* Always there, whatever is switched off: for those who run the server. */
@@ -169,6 +146,9 @@ static bool serve(struct http_request *request, const struct route *routes, size
         if ((routes[i].family == FAMILY_WRITE && !request->instance->writable) ||
             (routes[i].family == FAMILY_READ && !request->instance->queryable))
             return false;
+        /* What readers ask for may be large: it leaves to writers what queries leave to them. */
+        if (routes[i].family == FAMILY_READ)
+            request->reply.body.budget = &request->instance->query_budget;
         routes[i].endpoint(request);
         return true;
     }

@@ -6,7 +6,15 @@
 #include <string.h>
 #include <zlib.h>
 
-enum { GZIP_WINDOW_BITS = 15 + 16, GZIP_LEVEL = 1, GZIP_STEP = 64 << 10 };
+enum {
+    GZIP_WINDOW_BITS = 15 + 16,
+    GZIP_LEVEL = 1,
+    STEP_BYTES =
+        64 << 10, /* handed over at a time; the buffer is this much longer than its bound */
+};
+
+_Static_assert(HTTP_STREAM_BYTES + STEP_BYTES <= HTTP_STREAM_BUFFER_MAX,
+               "a step must fit behind what the bound lets wait");
 
 struct http_stream {
     struct thread thread;
@@ -32,24 +40,47 @@ static void *run(void *context) {
     return NULL;
 }
 
+static enum rc start_gzip(struct http_stream *stream, struct err *err) {
+    struct budget *budget = stream->maker.budget;
+    if (budget != NULL && !budget_charge(budget, HTTP_STREAM_GZIP_BYTES))
+        return err_set(err, RC_THROTTLE, "The server is over its memory budget, retry later");
+    if (deflateInit2(&stream->deflater, GZIP_LEVEL, Z_DEFLATED, GZIP_WINDOW_BITS, 8,
+                     Z_DEFAULT_STRATEGY) != Z_OK) {
+        if (budget != NULL)
+            budget_release(budget, HTTP_STREAM_GZIP_BYTES);
+        return err_set(err, RC_NOMEM, "out of memory");
+    }
+    stream->gzip = true;
+    return RC_OK;
+}
+
+/* What a stream holds besides its thread. */
+static void free_parts(struct http_stream *stream) {
+    if (stream->gzip) {
+        deflateEnd(&stream->deflater);
+        if (stream->maker.budget != NULL)
+            budget_release(stream->maker.budget, HTTP_STREAM_GZIP_BYTES);
+    }
+    buf_fini(&stream->ready);
+    condition_fini(&stream->changed);
+    mutex_fini(&stream->lock);
+    free(stream);
+}
+
 enum rc http_stream_start(const struct http_stream_maker *maker, bool gzip,
                           struct http_stream **out, struct err *err) {
     struct http_stream *stream = calloc(1, sizeof(*stream));
     if (stream == NULL)
         return err_set(err, RC_NOMEM, "out of memory");
     stream->maker = *maker;
-    if (gzip && deflateInit2(&stream->deflater, GZIP_LEVEL, Z_DEFLATED, GZIP_WINDOW_BITS, 8,
-                             Z_DEFAULT_STRATEGY) == Z_OK)
-        stream->gzip = true;
+    stream->ready = (struct buf){.max = HTTP_STREAM_BUFFER_MAX, .budget = maker->budget};
     mutex_init(&stream->lock);
     condition_init(&stream->changed);
-    enum rc rc = thread_start(&stream->thread, "query", run, stream, err);
+    enum rc rc = gzip ? start_gzip(stream, err) : RC_OK;
+    if (rc == RC_OK)
+        rc = thread_start(&stream->thread, "query", run, stream, err);
     if (rc < 0) {
-        if (stream->gzip)
-            deflateEnd(&stream->deflater);
-        condition_fini(&stream->changed);
-        mutex_fini(&stream->lock);
-        free(stream);
+        free_parts(stream);
         return rc;
     }
     *out = stream;
@@ -65,12 +96,7 @@ void http_stream_free(struct http_stream *stream) {
     mutex_unlock(&stream->lock);
     thread_join(&stream->thread);
     stream->maker.dispose(stream->maker.context);
-    if (stream->gzip)
-        deflateEnd(&stream->deflater);
-    buf_fini(&stream->ready);
-    condition_fini(&stream->changed);
-    mutex_fini(&stream->lock);
-    free(stream);
+    free_parts(stream);
 }
 
 static size_t waiting(const struct http_stream *stream) {
@@ -101,30 +127,50 @@ static enum rc wait_for_reader(struct http_stream *stream) {
     return in_time ? rc : RC_TIMEOUT;
 }
 
-/* Adds bytes once there is room. The first push past the bound is what tells the reader that the
-   reply is long. */
-static enum rc hand_over(struct http_stream *stream, const void *bytes, size_t n) {
+/* Room for `n` more bytes. A reply that turns out to be long takes at once all that it will need.
+ */
+static bool make_room(struct http_stream *stream, size_t n) {
+    struct buf *ready = &stream->ready;
+    if (n <= ready->capacity - ready->n)
+        return true;
+    if (stream->taken > 0) {
+        memmove(ready->p, ready->p + stream->taken, waiting(stream));
+        ready->n = waiting(stream);
+        stream->taken = 0;
+    }
+    bool is_long = ready->n + n > HTTP_STREAM_BYTES;
+    return buf_reserve(ready, is_long ? HTTP_STREAM_BUFFER_MAX - ready->n : n) != NULL;
+}
+
+/* Adds at most STEP_BYTES once there is room. The first step past the bound is what tells the
+   reader that the reply is long. */
+static enum rc hand_over_step(struct http_stream *stream, const char *bytes, size_t n) {
     if (is_full(stream))
         TRY(wait_for_reader(stream));
     mutex_lock(&stream->lock);
     enum rc rc = stream->cancelled ? RC_CANCELLED : RC_OK;
+    if (rc == RC_OK && !make_room(stream, n))
+        rc = RC_THROTTLE;
     if (rc == RC_OK) {
-        if (stream->taken > 0) {
-            memmove(stream->ready.p, stream->ready.p + stream->taken, waiting(stream));
-            stream->ready.n = waiting(stream);
-            stream->taken = 0;
-        }
         buf_add(&stream->ready, bytes, n);
-        if (stream->ready.failed)
-            rc = RC_NOMEM;
         condition_broadcast(&stream->changed);
     }
     mutex_unlock(&stream->lock);
     return rc;
 }
 
+static enum rc hand_over(struct http_stream *stream, const char *bytes, size_t n) {
+    while (n > 0) {
+        size_t step = n < STEP_BYTES ? n : STEP_BYTES;
+        TRY(hand_over_step(stream, bytes, step));
+        bytes += step;
+        n -= step;
+    }
+    return RC_OK;
+}
+
 static enum rc push_deflated(struct http_stream *stream, str text, int flush) {
-    unsigned char step[GZIP_STEP];
+    char step[STEP_BYTES];
     z_stream *z = &stream->deflater;
     while (text.n > 0 || flush == Z_FINISH) {
         size_t n = text.n < UINT32_MAX ? text.n : UINT32_MAX;
@@ -132,7 +178,7 @@ static enum rc push_deflated(struct http_stream *stream, str text, int flush) {
         z->avail_in = (uInt)n;
         int e;
         do {
-            z->next_out = step;
+            z->next_out = (unsigned char *)step;
             z->avail_out = sizeof(step);
             e = deflate(z, flush);
             size_t made = sizeof(step) - z->avail_out;
@@ -191,7 +237,7 @@ void http_stream_take(struct http_stream *stream, struct buf *body) {
     mutex_lock(&stream->lock);
     buf_fini(body);
     *body = stream->ready;
-    stream->ready = (struct buf){0};
+    stream->ready = (struct buf){.max = HTTP_STREAM_BUFFER_MAX, .budget = stream->maker.budget};
     mutex_unlock(&stream->lock);
 }
 

@@ -4,9 +4,14 @@
  * The maker pushes text and is held back while more than HTTP_STREAM_BYTES wait. The first
  * HTTP_STREAM_BYTES are held until the reply's status is sure: a short reply, and an error that
  * comes early, get their proper status; only what is longer is sent in chunks.
+ *
+ * What waits is charged to a budget, with all that a long reply will ever need before its first
+ * byte is sent: memory can refuse a reply, but never break one off. A reader that takes nothing
+ * holds at most HTTP_STREAM_CHARGE_MAX, however long the reply is.
  */
 #pragma once
 
+#include "base/budget.h"
 #include "base/buf.h"
 #include "base/err.h"
 
@@ -14,7 +19,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { HTTP_STREAM_BYTES = 1 << 20 };
+enum {
+    HTTP_STREAM_BYTES = 1 << 20,
+    HTTP_STREAM_BUFFER_MAX = HTTP_STREAM_BYTES + HTTP_STREAM_BYTES / 2,
+    HTTP_STREAM_GZIP_BYTES = 288 << 10, /* what compressing takes besides */
+    HTTP_STREAM_CHARGE_MAX = HTTP_STREAM_BUFFER_MAX + HTTP_STREAM_GZIP_BYTES
+};
 
 struct http_stream;
 
@@ -28,10 +38,11 @@ struct http_stream_maker {
     enum rc (*resume)(void *context);
     void (*dispose)(void *context); /* frees the context after the thread has ended */
     void *context;
-    int64_t deadline_ns; /* clock_monotonic_ns; 0: none */
+    int64_t deadline_ns;   /* clock_monotonic_ns; 0: none */
+    struct budget *budget; /* outlives the stream and what is taken from it; may be NULL */
 };
 
-/* Starts the maker. With `gzip` the bytes are compressed on their way. */
+/* Starts the maker. With `gzip` the bytes are compressed on their way. RC_THROTTLE: over budget. */
 enum rc http_stream_start(const struct http_stream_maker *maker, bool gzip,
                           struct http_stream **out, struct err *err) MUST_USE;
 
@@ -40,8 +51,8 @@ void http_stream_free(struct http_stream *stream);
 
 /* ---- maker's side ---- */
 
-/* RC_CANCELLED once the reader has gone, RC_TIMEOUT if it makes the maker wait past its deadline.
- */
+/* RC_CANCELLED once the reader has gone, RC_TIMEOUT if it makes the maker wait past its deadline,
+   RC_THROTTLE if the budget has no room for what waits (nothing has been sent then). */
 enum rc http_stream_push(struct http_stream *stream, str text) MUST_USE;
 bool http_stream_cancelled(struct http_stream *stream);
 /* Ends the reply; a negative rc with its error if it failed. */

@@ -44,6 +44,8 @@ def test_unknown_paths(server):
     assert server.get("/api").status == 404
     assert server.get("/nosuch").headers["content-type"].startswith("text/html")
     assert server.get("/nosuch?json").json() == {"err": "Page Not Found"}
+    assert server.get("/apiary").headers["content-type"].startswith("text/html")
+    assert server.get("//API/nosuch").json()["error"]["code"] == 404
 
 
 def test_jsonp_and_content_type(server):

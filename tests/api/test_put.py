@@ -195,6 +195,30 @@ def test_a_body_beyond_the_limit_is_413(make_server):
     assert server.post("/api/put", bomb, {"Content-Encoding": "gzip"}).status == 413
 
 
+def test_a_client_that_sends_all_of_a_body_that_is_too_large_reads_why(make_server):
+    server = make_server("http.body_bytes_max=1M")
+    body = b"[" + b" " * (40 << 20) + b"]"
+    for _ in range(3):
+        reply = server.post("/api/put", body)
+        assert (reply.status, reply.json()["error"]["message"]) == (413, "Request body is too large")
+
+
+def test_a_client_that_asks_before_it_sends_too_much_is_told_at_once(server):
+    with socket.create_connection(("127.0.0.1", server.port)) as s:
+        s.settimeout(30)
+        s.sendall(b"POST /api/put HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 99999999\r\n\r\n")
+        assert s.recv(1000).startswith(b"HTTP/1.1 413")
+
+
+def test_a_body_of_exactly_the_limit_is_taken_however_it_is_packed(make_server):
+    server = make_server("http.body_bytes_max=100000")
+    text = json.dumps(point()).encode()
+    for size, status in ((100000, 204), (100001, 413)):
+        body = text + b" " * (size - len(text))
+        for encoding, packed in (("identity", body), ("gzip", gzip.compress(body)), ("deflate", zlib.compress(body))):
+            assert server.post("/api/put", packed, {"Content-Encoding": encoding}).status == status, (size, encoding)
+
+
 def test_put_wants_post(server):
     reply = server.get("/api/put")
     assert (reply.status, reply.json()["error"]["message"]) == (405, "Method not allowed")

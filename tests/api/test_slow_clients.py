@@ -14,6 +14,9 @@ T = 1356998400
 SERIES = 200
 POINTS = 1000
 LARGE = f"/api/query?start={T}&end={T + POINTS}&m=none:slow.m"
+STREAM_BYTES = 3 << 19  # HTTP_STREAM_BUFFER_MAX
+CONNECTION_BYTES = 192 << 10  # the connection itself, the query and its last block
+WORKER_BYTES = 256 << 10  # working memory of one thread of such a query
 # Some 20 MB: more than the stream, the kernel's buffers (4 MiB) and the results under way hold together.
 HUGE = LARGE + "".join(f"&m=none:1s-{function}:slow.m" for function in ("avg", "min", "max", "last"))
 
@@ -51,6 +54,13 @@ def answers_quickly(server, seconds=5.0):
     assert time.monotonic() - begin < seconds
 
 
+def answers_quickly_without_queries(server, seconds=5.0):
+    reply = server.request("POST", "/api/put", json.dumps({"metric": "slow.put", "timestamp": T, "value": 1,
+                                                           "tags": {"h": "a"}}), timeout=seconds)
+    assert reply.status == 204, reply
+    assert server.request("GET", "/api/version", timeout=seconds).status == 200
+
+
 def metric_value(server, name):
     for line in server.get("/metrics").text.splitlines():
         if line.startswith(name + " "):
@@ -71,6 +81,11 @@ def wait_for(condition, seconds=15.0):
     return False
 
 
+def peak_mib(server):
+    with open(f"/proc/{server.process.pid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:")) / 1024
+
+
 def cpu_seconds(server):
     fields = open(f"/proc/{server.process.pid}/stat").read().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -88,17 +103,82 @@ def threads(server):
 
 @pytest.mark.sanitized
 def test_clients_that_never_read_a_large_answer_block_nobody(server):
+    answer = len(server.get(LARGE).body)
     before = charged(server)
+    # For each client: the stream, full, and the results behind it, in buffers twice as large at most.
+    bound = CONNECTION_BYTES + STREAM_BYTES + 2 * answer + os.cpu_count() * WORKER_BYTES
     with contextlib.ExitStack() as stack:
         for _ in range(12):
             s = stack.enter_context(contextlib.closing(connect(server, 4096)))
             ask(s, LARGE)
         time.sleep(1)
         answers_quickly(server)
-        assert charged(server) - before < 12 * (2 << 20)
+        assert 12 * (1 << 20) < charged(server) - before < 12 * bound
         assert wait_for(lambda: is_idle(server)), "somebody spins"
     assert wait_for(lambda: charged(server) <= before + (1 << 20)), "memory stays with clients that are gone"
     answers_quickly(server)
+
+
+def status_line(s):
+    s.settimeout(0.05)
+    with contextlib.suppress(OSError):
+        return s.recv(100).split(b"\r\n")[0]
+    return b""
+
+
+def test_hundreds_of_clients_that_never_read_stay_in_the_budget(tmp_path):
+    limit = 64 << 20
+    with Server(tmp_path / "data", "self.interval=0", f"memory.limit={limit}") as server:
+        for first in range(0, SERIES, 20):
+            server.put([("slow.m", T + i, i, {"host": f"h{host}"})
+                        for host in range(first, first + 20) for i in range(POINTS)], flags="")
+        before = charged(server)
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(contextlib.closing(connect(server, 4096))) for _ in range(150)]
+            for s in clients:
+                ask(s, LARGE)
+            most = 0
+            for _ in range(20):
+                most = max(most, charged(server))
+                time.sleep(0.1)
+            assert limit // 2 < most <= limit, "what is held for them is charged"
+            answers_quickly(server)
+            lines = [status_line(s) for s in clients]
+            assert lines.count(b"HTTP/1.1 503 Service Unavailable") > 20 and lines.count(b"HTTP/1.1 200 OK") > 10
+            assert "over the memory budget, retry later" in server.log()
+            assert peak_mib(server) < (limit >> 20) + 64
+        assert wait_for(lambda: charged(server) <= before + (1 << 20)), "memory stays with clients that are gone"
+        assert server.request("GET", LARGE).status == 200
+
+
+def test_answers_of_other_calls_that_nobody_reads_are_charged(tmp_path):
+    limit = 64 << 20
+    with Server(tmp_path / "data", "self.interval=0", f"memory.limit={limit}") as server:
+        server.put([("slow.m", T, i, {"host": f"h{i:06d}" + "x" * 200}) for i in range(5000)], flags="")
+        body = "[" + ",".join(["null"] * 30000) + "]"
+        lookup = f"GET /api/search/lookup?m=slow.m&limit=0 HTTP/1.1\r\nHost: x\r\n\r\n"
+        details = f"POST /api/put?details HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+        before = charged(server)
+        with contextlib.ExitStack() as stack:
+            for text in [lookup, details] * 60:
+                stack.enter_context(contextlib.closing(connect(server, 4096))).sendall(text.encode())
+            time.sleep(1)
+            assert limit // 4 < charged(server) <= limit
+            answers_quickly_without_queries(server)
+            assert peak_mib(server) < (limit >> 20) + 64
+        assert wait_for(lambda: charged(server) <= before + (1 << 20)), "memory stays with clients that are gone"
+        assert len(server.get("/api/search/lookup?m=slow.m&limit=0").json()["results"]) == 5000
+
+
+def test_a_declared_length_takes_no_memory_from_others(server):
+    before = charged(server)
+    with contextlib.ExitStack() as stack:
+        for _ in range(30):
+            s = stack.enter_context(contextlib.closing(connect(server)))
+            s.sendall(b"POST /api/put HTTP/1.1\r\nHost: x\r\nContent-Length: 60000000\r\n\r\n[")
+        time.sleep(0.3)
+        assert charged(server) - before < 30 * ((96 + 64) << 10) + (1 << 20)
+        answers_quickly(server)
 
 
 @pytest.mark.sanitized
@@ -214,7 +294,7 @@ def test_a_client_that_reads_nothing_is_given_up_at_the_deadline(tmp_path):
             assert wait_for(lambda: "tsd.http.query.exceptions" in server.get("/stats").text and any(
                 line.startswith("tsd.http.query.exceptions") and int(line.split()[2]) == 1
                 for line in server.get("/stats").text.splitlines()), 5)
-            assert charged(server) - before < 1 << 20
+            assert charged(server) - before < STREAM_BYTES + CONNECTION_BYTES, "more than what may still be sent"
             received = b""
             with contextlib.suppress(ConnectionResetError):
                 while part := s.recv(1 << 20):

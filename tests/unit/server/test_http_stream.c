@@ -19,6 +19,8 @@ struct script {
     enum rc pushed;
     enum rc resumed; /* what resuming gives */
     int64_t deadline_ns;
+    struct budget *budget;
+    bool whole; /* pushed in one piece */
     unsigned pauses, resumes;
 };
 
@@ -26,7 +28,13 @@ static void make(void *context, struct http_stream *stream) {
     struct script *script = context;
     char block[4096];
     memset(block, 'x', sizeof(block));
-    for (size_t left = script->bytes; left > 0 && script->pushed == RC_OK;) {
+    if (script->whole) {
+        char *all = calloc(1, script->bytes);
+        assert_non_null(all);
+        script->pushed = http_stream_push(stream, (str){all, script->bytes});
+        free(all);
+    }
+    for (size_t left = script->whole ? 0 : script->bytes; left > 0 && script->pushed == RC_OK;) {
         size_t n = left < sizeof(block) ? left : sizeof(block);
         script->pushed = http_stream_push(stream, (str){block, n});
         left -= n;
@@ -52,8 +60,8 @@ static enum rc resume_maker(void *context) {
 }
 
 static struct http_stream *start(struct script *script) {
-    const struct http_stream_maker maker = {make,    pause_maker, resume_maker,
-                                            dispose, script,      script->deadline_ns};
+    const struct http_stream_maker maker = {make,   pause_maker,         resume_maker,  dispose,
+                                            script, script->deadline_ns, script->budget};
     struct http_stream *stream;
     assert_int_equal(http_stream_start(&maker, false, &stream, NULL), RC_OK);
     return stream;
@@ -163,6 +171,51 @@ static void a_reader_that_takes_nothing_is_waited_for_until_the_deadline(void **
     assert_int_equal(script.resumes, 1);
 }
 
+static void a_reader_that_takes_nothing_holds_a_bounded_charge(void **state) {
+    for (int whole = 0; whole < 2; whole++) {
+        struct budget budget;
+        budget_init(&budget, 0, NULL);
+        struct script script = {.bytes = (size_t)64 << 20, .budget = &budget, .whole = whole != 0};
+        struct http_stream *stream = start(&script);
+        struct err err;
+        assert_int_equal(http_stream_settle(stream, &err), HTTP_STREAM_LONG);
+        clock_sleep_ns(20 * 1000000);
+        assert_int_equal(budget_used(&budget), HTTP_STREAM_BUFFER_MAX);
+        read_to_end(stream);
+        assert_int_equal(budget_used(&budget), HTTP_STREAM_BUFFER_MAX);
+        http_stream_free(stream);
+        assert_int_equal(script.pushed, RC_OK);
+        assert_int_equal(budget_used(&budget), 0);
+    }
+}
+
+static void without_memory_a_reply_is_refused_before_anything_is_sent(void **state) {
+    struct budget budget;
+    budget_init(&budget, HTTP_STREAM_BUFFER_MAX - 1, NULL);
+    struct script script = {.bytes = (size_t)5 << 20, .rc = RC_THROTTLE, .budget = &budget};
+    struct http_stream *stream = start(&script);
+    struct err err;
+    assert_int_equal(http_stream_settle(stream, &err), HTTP_STREAM_FAILED);
+    http_stream_free(stream);
+    assert_int_equal(script.pushed, RC_THROTTLE);
+    assert_int_equal(budget_used(&budget), 0);
+}
+
+static void what_is_taken_from_a_stream_stays_charged(void **state) {
+    struct budget budget;
+    budget_init(&budget, 0, NULL);
+    struct script script = {.bytes = 10000, .budget = &budget};
+    struct http_stream *stream = start(&script);
+    struct err err;
+    struct buf body = {0};
+    assert_int_equal(http_stream_settle(stream, &err), HTTP_STREAM_COMPLETE);
+    http_stream_take(stream, &body);
+    http_stream_free(stream);
+    assert_int_equal(budget_used(&budget), body.capacity);
+    buf_fini(&body);
+    assert_int_equal(budget_used(&budget), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_short_answer_is_complete),
@@ -173,6 +226,9 @@ int main(void) {
         cmocka_unit_test(the_maker_is_paused_while_its_reader_is_slow),
         cmocka_unit_test(a_maker_that_may_not_go_on_fails),
         cmocka_unit_test(a_reader_that_takes_nothing_is_waited_for_until_the_deadline),
+        cmocka_unit_test(a_reader_that_takes_nothing_holds_a_bounded_charge),
+        cmocka_unit_test(without_memory_a_reply_is_refused_before_anything_is_sent),
+        cmocka_unit_test(what_is_taken_from_a_stream_stays_charged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
