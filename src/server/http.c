@@ -13,8 +13,9 @@
 #include <zlib.h>
 
 enum {
-    CONNECTION_MEMORY_BYTES = 256 << 10, /* half of it is what one read can take */
-    IDLE_TIMEOUT_S = 300,                /* when tsd.core.socket.timeout is not set */
+    CONNECTION_MEMORY_BYTES = 96 << 10, /* half of it is what one read can take */
+    CONNECTION_THREAD_BYTES = 32 << 10, /* what its thread touches of its stack, and the like */
+    IDLE_TIMEOUT_S = 300,               /* when tsd.core.socket.timeout is not set */
     STREAM_BLOCK_BYTES = 64 << 10,
     GZIP_FROM_BYTES = 1400, /* a reply that fits one packet is not worth compressing */
     DRAIN_STEP_MS = 10,
@@ -488,11 +489,18 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
     *state = NULL;
 }
 
+enum { CONNECTION_CHARGE_BYTES = CONNECTION_MEMORY_BYTES + CONNECTION_THREAD_BYTES };
+
+static void forget_connection(struct instance *instance) {
+    budget_release(&instance->connection_budget, CONNECTION_CHARGE_BYTES);
+    instance_count(&instance->counters.connections_closed, 1);
+}
+
 static void on_connection(void *context, struct MHD_Connection *connection, void **state,
                           enum MHD_ConnectionNotificationCode code) {
     struct http *http = context;
     if (code == MHD_CONNECTION_NOTIFY_CLOSED)
-        instance_count(&http->instance->counters.connections_closed, 1);
+        forget_connection(http->instance);
 }
 
 static void on_log(void *context, const char *format, va_list args) {
@@ -531,17 +539,44 @@ enum rc http_start(struct instance *instance, struct http **out, struct err *err
     return RC_OK;
 }
 
+/* Says why there is no memory for a connection. What was sent already is read, or closing would cut
+   the answer off. */
+static void turn_away(int connection) {
+    static const char body[] = "{\"error\":{\"code\":503,\"message\":\"Too many connections for "
+                               "the memory, retry later\"}}";
+    char answer[512];
+    int length = snprintf(answer, sizeof(answer),
+                          "HTTP/1.1 503 Service Unavailable\r\n"
+                          "Content-Type: application/json; charset=UTF-8\r\n"
+                          "Content-Length: %zu\r\nRetry-After: 5\r\nConnection: close\r\n\r\n%s",
+                          sizeof(body) - 1, body);
+    char ignored[16 << 10];
+    size_t n;
+    (void)net_read(connection, ignored, sizeof(ignored), &n);
+    (void)net_write(connection, answer, (size_t)length, &n);
+}
+
 void http_adopt(struct http *http, int connection, const struct sockaddr_storage *peer,
                 socklen_t peer_size) {
+    struct instance *instance = http->instance;
     if (atomic_load(&http->stopping)) {
         net_close(connection);
-        instance_count(&http->instance->counters.connections_closed, 1);
+        instance_count(&instance->counters.connections_closed, 1);
+        return;
+    }
+    if (!budget_charge(&instance->connection_budget, CONNECTION_CHARGE_BYTES)) {
+        instance_count(&instance->counters.connections_rejected, 1);
+        report(REPORT_WARN, REPORT_CLIENT, "HTTP connection refused: no memory for more than %zu",
+               budget_used(&instance->connection_budget) / CONNECTION_CHARGE_BYTES);
+        turn_away(connection);
+        net_close(connection);
+        instance_count(&instance->counters.connections_closed, 1);
         return;
     }
     if (MHD_add_connection(http->daemon, connection, (const struct sockaddr *)peer, peer_size) !=
         MHD_YES) {
         report(REPORT_WARN, REPORT_CLIENT, "an HTTP connection could not be served");
-        instance_count(&http->instance->counters.connections_closed, 1);
+        forget_connection(instance);
     }
 }
 

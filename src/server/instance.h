@@ -47,8 +47,9 @@ enum instance_state { INSTANCE_STARTING, INSTANCE_READY, INSTANCE_DRAINING };
 
 struct instance {
     struct config *config;
-    struct budget budget;       /* root: memory.limit */
-    struct budget query_budget; /* leaves a share of it to writers and requests */
+    struct budget budget;            /* root: memory.limit */
+    struct budget query_budget;      /* leaves a share of it to writers and requests */
+    struct budget connection_budget; /* what HTTP connections may take, idle or not */
     struct medium *medium;
     struct store *store;
     struct index *index;

@@ -22,6 +22,7 @@ enum {
     MEMORY_SHARE_PERCENT = 75, /* of what the machine allows; the rest is for what is not charged */
     RETENTION_RULES_MAX = 64,
     QUERIES_LEAVE = 8, /* one part in so many of the memory budget is out of reach for queries */
+    CONNECTIONS_SHARE = 4, /* HTTP connections may take one part in so many of it */
     MEMORY_BYTES_MIN = 48 << 20,
 };
 
@@ -155,6 +156,7 @@ static enum rc prepare(struct instance *instance, struct config *config, struct 
     budget_init(&instance->budget, limit, NULL);
     budget_init(&instance->query_budget, 0, &instance->budget);
     budget_leave(&instance->query_budget, limit / QUERIES_LEAVE);
+    budget_init(&instance->connection_budget, limit / CONNECTIONS_SHARE, &instance->budget);
     if (timezone_find(config_str(config, CONFIG_TIMEZONE)) == NULL)
         return err_set(err, RC_INVALID, "tsd.core.timezone: there is no time zone \"%s\"",
                        config->text[CONFIG_TIMEZONE]);

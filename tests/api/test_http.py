@@ -39,6 +39,14 @@ def test_versioned_paths_case_and_slashes(server):
     assert error(server.get("/api/v1x/version")) == (400, "Invalid API version format supplied")
 
 
+def test_long_request_lines_are_served_or_refused_with_a_reply(server):
+    assert server.get("/api/version?" + "&".join(f"a{i}=1" for i in range(1024))).status == 200
+    assert server.get("/api/version?x=" + "a" * 60000).status == 200
+    assert server.get("/api/version?x=" + "a" * 120000).status == 414
+    assert server.request("GET", "/api/version", headers={"X-Long": "a" * 60000}).status == 200
+    assert server.request("GET", "/api/version", headers={"X-Long": "a" * 120000}).status == 431
+
+
 def test_unknown_paths(server):
     assert server.get("/api/nosuch").json() == {"error": {"code": 404, "message": "Endpoint not found"}}
     assert server.get("/api").status == 404

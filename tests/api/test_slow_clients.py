@@ -15,7 +15,7 @@ SERIES = 200
 POINTS = 1000
 LARGE = f"/api/query?start={T}&end={T + POINTS}&m=none:slow.m"
 STREAM_BYTES = 3 << 19  # HTTP_STREAM_BUFFER_MAX
-CONNECTION_BYTES = 192 << 10  # the connection itself, the query and its last block
+CONNECTION_BYTES = 256 << 10  # the connection, the query and its last block
 WORKER_BYTES = 256 << 10  # working memory of one thread of such a query
 # Some 20 MB: more than the stream, the kernel's buffers (4 MiB) and the results under way hold together.
 HUGE = LARGE + "".join(f"&m=none:1s-{function}:slow.m" for function in ("avg", "min", "max", "last"))
@@ -170,6 +170,26 @@ def test_answers_of_other_calls_that_nobody_reads_are_charged(tmp_path):
         assert len(server.get("/api/search/lookup?m=slow.m&limit=0").json()["results"]) == 5000
 
 
+def test_connections_are_charged_and_turned_away_when_they_fill_their_share(tmp_path):
+    limit = 64 << 20
+    with Server(tmp_path / "data", "self.interval=0", f"memory.limit={limit}") as server:
+        before = charged(server)
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(contextlib.closing(connect(server))) for _ in range(300)]
+            for s in clients:
+                ask(s, "/api/version")
+            lines = [status_line(s) for s in clients]
+            served = lines.count(b"HTTP/1.1 200 OK")
+            assert served + lines.count(b"HTTP/1.1 503 Service Unavailable") == 300
+            # A quarter of the memory is for connections; each is charged 128 KiB.
+            assert served == limit // 4 // (128 << 10)
+            assert peak_mib(server) < 64
+            assert server.telnet("version\n") != b"" and server.telnet(f"put slow.turned {T} 1 h=a\n") == b""
+        assert wait_for(lambda: "200" in str(server.get("/health").status))
+        assert wait_for(lambda: charged(server) <= before + (1 << 20))
+        assert server.query(T, T + 1, "sum:slow.turned")[0]["dps"] == {str(T): 1}
+
+
 def test_a_declared_length_takes_no_memory_from_others(server):
     before = charged(server)
     with contextlib.ExitStack() as stack:
@@ -177,7 +197,7 @@ def test_a_declared_length_takes_no_memory_from_others(server):
             s = stack.enter_context(contextlib.closing(connect(server)))
             s.sendall(b"POST /api/put HTTP/1.1\r\nHost: x\r\nContent-Length: 60000000\r\n\r\n[")
         time.sleep(0.3)
-        assert charged(server) - before < 30 * ((96 + 64) << 10) + (1 << 20)
+        assert charged(server) - before < 30 * ((128 + 64) << 10) + (1 << 20)
         answers_quickly(server)
 
 
@@ -294,7 +314,7 @@ def test_a_client_that_reads_nothing_is_given_up_at_the_deadline(tmp_path):
             assert wait_for(lambda: "tsd.http.query.exceptions" in server.get("/stats").text and any(
                 line.startswith("tsd.http.query.exceptions") and int(line.split()[2]) == 1
                 for line in server.get("/stats").text.splitlines()), 5)
-            assert charged(server) - before < STREAM_BYTES + CONNECTION_BYTES, "more than what may still be sent"
+            assert charged(server) - before < STREAM_BYTES + (1 << 20), "more than what may still be sent"
             received = b""
             with contextlib.suppress(ConnectionResetError):
                 while part := s.recv(1 << 20):
