@@ -143,6 +143,9 @@ static int serve(struct config *config) {
     struct server *server;
     struct err err = {0};
     block_signals(&set);
+    if (config->ignored.n > 0)
+        report(REPORT_WARN, REPORT_SERVER, "configuration keys without a meaning here: %.*s",
+               STR_ARG(buf_view(&config->ignored)));
     if (server_start(config, ask_to_stop, NULL, &server, &err) < 0) {
         report(REPORT_ERROR, REPORT_SERVER, "cannot start: %s", err.message);
         return 1;

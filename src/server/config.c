@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FILE_BYTES_MAX = 1 << 20, KEY_BYTES_MAX = 128 };
+enum { FILE_BYTES_MAX = 1 << 20, KEY_BYTES_MAX = 128, MEMORY_BYTES_MIN = 16 << 20 };
+
+#define DAY_MS UINT64_C(86400000)
+#define YEAR_MS (365 * DAY_MS)
 
 static const struct {
     const char *name;
@@ -186,7 +189,14 @@ enum rc config_init(struct config *config, struct err *err) {
 void config_fini(struct config *config) {
     for (int key = 0; key < CONFIG_KEYS; key++)
         free(config->text[key]);
+    buf_fini(&config->ignored);
     *config = (struct config){0};
+}
+
+static void remember_ignored(struct config *config, str name) {
+    if (config->ignored.n > 0)
+        buf_str(&config->ignored, STR(", "));
+    buf_str(&config->ignored, name);
 }
 
 enum rc config_set(struct config *config, str name, str value, struct err *err) {
@@ -194,8 +204,10 @@ enum rc config_set(struct config *config, str name, str value, struct err *err) 
         if (str_eq(name, str_of(keys[key].name)))
             return set_key(config, (enum config_key)key, value, err);
     for (size_t i = 0; i < COUNT_OF(ignored_prefixes); i++)
-        if (str_starts(name, str_of(ignored_prefixes[i])))
+        if (str_starts(name, str_of(ignored_prefixes[i]))) {
+            remember_ignored(config, name);
             return RC_OK;
+        }
     return err_set(err, RC_INVALID,
                    "unknown configuration key \"%.*s\" (`barograph help serve` lists all)",
                    STR_ARG(name));
@@ -355,6 +367,17 @@ enum rc config_check(const struct config *config, struct err *err) {
     TRY(check_range(config, CONFIG_CONNECTIONS, 0, 65536, err));
     TRY(check_range(config, CONFIG_BACKLOG, 1, 65535, err));
     TRY(check_range(config, CONFIG_BODY_MAX, 1, UINT32_MAX, err));
+    TRY(check_range(config, CONFIG_SOCKET_TIMEOUT, 0, YEAR_MS / 1000, err));
+    TRY(check_range(config, CONFIG_QUERY_TIMEOUT, 0, YEAR_MS, err));
+    TRY(check_range(config, CONFIG_CHECKPOINT, 1000, YEAR_MS, err));
+    TRY(check_range(config, CONFIG_SELF_INTERVAL, 0, YEAR_MS, err));
+    TRY(check_range(config, CONFIG_THROTTLE, 0, DAY_MS, err));
+    TRY(check_range(config, CONFIG_DRAIN, 0, DAY_MS, err));
+    TRY(check_range(config, CONFIG_QUERIES, 0, 65536, err));
+    TRY(check_range(config, CONFIG_EXPANSION, 0, UINT32_MAX, err));
+    TRY(check_range(config, CONFIG_LIMIT_BYTES, 0, UINT32_MAX, err));
+    if (config->number[CONFIG_MEMORY_LIMIT] != 0)
+        TRY(check_range(config, CONFIG_MEMORY_LIMIT, MEMORY_BYTES_MIN, INT64_MAX, err));
     TRY(check_range(config, CONFIG_WINDOW, 60000, INT64_MAX, err));
     TRY(check_range(config, CONFIG_CLOCK_PATIENCE, 0, UINT64_C(365) * 86400000, err));
     TRY(check_range(config, CONFIG_COMMIT_INTERVAL, 1, 60000, err));

@@ -8,9 +8,11 @@
  *   as an option      --set tsd.network.port=4242, or its own flag (--port 4242)
  * OpenTSDB's keys keep their names and their meaning; keys of OpenTSDB that have none here (HBase,
  * ZooKeeper, plugins) are accepted and ignored, so that an existing opentsdb.conf works as it is.
+ * They are listed at the start, because a misspelt key may look like one.
  */
 #pragma once
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/str.h"
 
@@ -132,6 +134,7 @@ enum config_key {
 struct config {
     char *text[CONFIG_KEYS];      /* effective text, owned */
     uint64_t number[CONFIG_KEYS]; /* parsed: number, bytes, milliseconds, 0 or 1 */
+    struct buf ignored;           /* names of keys that were ignored, ", " between them */
 };
 
 /* Sets all defaults. */

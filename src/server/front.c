@@ -1,6 +1,7 @@
 #include "server/front.h"
 
 #include "base/check.h"
+#include "os/clock.h"
 #include "os/net.h"
 #include "server/report.h"
 
@@ -10,6 +11,7 @@
 
 enum {
     ACCEPTS_A_TURN = 64,
+    SILENCE_LOOK_MS = 1000,   /* how often it is looked for callers that stay silent */
     EXHAUSTED_PAUSE_MS = 200, /* out of descriptors: try again after this */
     LIMIT_WHEN_UNLIMITED = 65536,
 };
@@ -21,6 +23,7 @@ struct caller {
     uv_poll_t poll;
     int fd;
     bool held; /* speaks telnet and waits for front_open */
+    int64_t since_ns;
     struct sockaddr_storage peer;
     socklen_t peer_size;
 };
@@ -35,6 +38,7 @@ struct front {
     _Atomic bool is_open;
     uv_poll_t accept_poll;
     uv_timer_t pause;
+    uv_timer_t silence;
     int listener;
     struct caller *callers;
 };
@@ -98,6 +102,18 @@ static void on_open(uv_async_t *open) {
     }
 }
 
+/* tsd.core.socket.timeout is also for those who never say a word. */
+static void on_silence_look(uv_timer_t *timer) {
+    struct front *front = timer->data;
+    int64_t limit_ns = (int64_t)front->instance->config->number[CONFIG_SOCKET_TIMEOUT] * 1000000000;
+    int64_t now = clock_monotonic_ns();
+    for (struct caller *at = front->callers, *next; at != NULL; at = next) {
+        next = at->next;
+        if (!at->held && now - at->since_ns > limit_ns)
+            close_caller(at);
+    }
+}
+
 static void admit(struct front *front, int fd, const struct sockaddr_storage *peer,
                   socklen_t peer_size) {
     struct instance *instance = front->instance;
@@ -120,6 +136,7 @@ static void admit(struct front *front, int fd, const struct sockaddr_storage *pe
     net_tune(fd, config_true(config, CONFIG_NO_DELAY), config_true(config, CONFIG_KEEP_ALIVE));
     caller->front = front;
     caller->fd = fd;
+    caller->since_ns = clock_monotonic_ns();
     caller->peer = *peer;
     caller->peer_size = peer_size;
     caller->poll.data = caller;
@@ -161,6 +178,7 @@ static void on_stop(uv_async_t *stop) {
     uv_poll_stop(&front->accept_poll);
     uv_close((uv_handle_t *)&front->accept_poll, NULL);
     uv_close((uv_handle_t *)&front->pause, NULL);
+    uv_close((uv_handle_t *)&front->silence, NULL);
     uv_close((uv_handle_t *)&front->stop, NULL);
     uv_close((uv_handle_t *)&front->open, NULL);
     for (struct caller *at = front->callers, *next; at != NULL; at = next) {
@@ -193,12 +211,16 @@ enum rc front_start(struct instance *instance, const struct front_handlers *hand
     CHECK(uv_async_init(&front->uv, &front->stop, on_stop) == 0);
     CHECK(uv_async_init(&front->uv, &front->open, on_open) == 0);
     CHECK(uv_timer_init(&front->uv, &front->pause) == 0);
+    CHECK(uv_timer_init(&front->uv, &front->silence) == 0);
     CHECK(uv_poll_init(&front->uv, &front->accept_poll, front->listener) == 0);
     front->stop.data = front;
     front->open.data = front;
     front->pause.data = front;
+    front->silence.data = front;
     front->accept_poll.data = front;
     uv_poll_start(&front->accept_poll, UV_READABLE, on_listener);
+    if (config->number[CONFIG_SOCKET_TIMEOUT] > 0)
+        uv_timer_start(&front->silence, on_silence_look, SILENCE_LOOK_MS, SILENCE_LOOK_MS);
     rc = thread_start(&front->thread, "front", run, front, err);
     if (rc < 0)
         goto close_handles;

@@ -131,6 +131,11 @@ tsd.storage.hbase.zk_quorum = localhost
 """)
     with Serving(port, "tsd", "--config", str(tmp_path / "opentsdb.conf"), "--data-dir", data(tmp_path)) as server:
         assert server.config("tsd.core.auto_create_metrics") == "false"
+    # What has no meaning here is named: a misspelt key would look like one of these.
+    ignored = re.search(r"configuration keys without a meaning here: (.*)", server.output).group(1).split(", ")
+    assert ignored == ["tsd.network.async_io", "tsd.http.staticroot", "tsd.http.cachedir", "tsd.core.plugin_path",
+                       "tsd.storage.enable_compaction", "tsd.storage.flush_interval",
+                       "tsd.storage.hbase.data_table", "tsd.storage.hbase.zk_quorum"]
 
 
 # ---- what is wrong ----
@@ -153,6 +158,11 @@ tsd.storage.hbase.zk_quorum = localhost
     (("serve", "--set", "log.commit_interval=2h"), "log.commit_interval: 2h is not between"),
     (("serve", "--set", "tsd.core.auto_create_metrics=perhaps"), '"perhaps" is neither true nor false'),
     (("serve", "--set", "store.shards=0"), "store.shards: 0 is not between 1 and 64"),
+    (("serve", "--set", "http.body_bytes_max=0"), "http.body_bytes_max: 0 is not between 1 and 4294967295"),
+    (("serve", "--set", "memory.limit=10M"), "memory.limit: 10M is not between 16777216 and "),
+    (("serve", "--set", "tsd.core.socket.timeout=99999999999"), "tsd.core.socket.timeout: 99999999999 is not between"),
+    (("serve", "--set", "server.drain=999999d"), "server.drain: 999999d is not between 0 and 86400000"),
+    (("serve", "--set", "tsd.query.timeout=9999999999999999"), "tsd.query.timeout: 9999999999999999 is not between"),
     (("serve", "--set", "tsd.http.request.cors_domains=*,a.org"), '"*" must stand alone'),
     (("serve", "--config", "/no/such/file"), "/no/such/file"),
     (("nonsense",), 'unknown command "nonsense"'),

@@ -251,6 +251,19 @@ def test_many_silent_clients(server):
 
 
 @pytest.mark.sanitized
+def test_idle_connections_are_closed_after_the_socket_timeout_whatever_they_said(tmp_path):
+    with Server(tmp_path / "data", "self.interval=0", "tsd.core.socket.timeout=1") as server:
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(contextlib.closing(connect(server))) for _ in range(4)]
+            for s, said in zip(clients, (b"", b"put", b"GET /api", b"GET /api/version HTTP/1.1\r\nHost: x\r\n\r\n")):
+                s.sendall(said)
+            for s in clients:
+                s.settimeout(10)
+                while s.recv(1 << 16):
+                    pass
+
+
+@pytest.mark.sanitized
 @pytest.mark.parametrize("target", ["/api/version", f"/api/query?start={T}&end={T + 5}&m=sum:slow.m", LARGE])
 def test_a_half_closed_client_still_gets_its_answer(server, target):
     with contextlib.closing(connect(server)) as s:
