@@ -37,13 +37,32 @@ int err_http_status(const struct err *err) {
     return err->http_status != 0 ? err->http_status : table[index_of(err->rc)].http_status;
 }
 
+/* Takes off the end of a text that was cut what may be half a character of UTF-8. */
+static void drop_half_character(char *text, size_t size) {
+    size_t n = size - 1, at = n;
+    while (at > 0 && n - at < 3 && (text[at - 1] & 0xc0) == 0x80)
+        at--;
+    if (at == 0 || (text[at - 1] & 0xc0) != 0xc0)
+        return;
+    unsigned char lead = (unsigned char)text[at - 1];
+    size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+    if (at - 1 + length > n)
+        text[at - 1] = '\0';
+}
+
+static void print(char *text, size_t size, const char *format, va_list args) {
+    int n = vsnprintf(text, size, format, args);
+    if (n >= 0 && (size_t)n >= size)
+        drop_half_character(text, size);
+}
+
 static void set(struct err *err, enum rc rc, int http_status, const char *format, va_list args) {
     if (err == NULL)
         return;
     err->rc = rc;
     err->http_status = http_status;
     err->details[0] = '\0';
-    vsnprintf(err->message, sizeof(err->message), format, args);
+    print(err->message, sizeof(err->message), format, args);
 }
 
 enum rc err_set(struct err *err, enum rc rc, const char *format, ...) {
@@ -67,7 +86,7 @@ void err_details(struct err *err, const char *format, ...) {
         return;
     va_list args;
     va_start(args, format);
-    vsnprintf(err->details, sizeof(err->details), format, args);
+    print(err->details, sizeof(err->details), format, args);
     va_end(args);
 }
 

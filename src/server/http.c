@@ -331,8 +331,35 @@ static enum http_verb verb_of(const char *method) {
     return HTTP_OTHER;
 }
 
+/* "q=0" and the like, among the parameters of a coding. */
+static bool is_refused(str parameters) {
+    while (parameters.n > 0) {
+        size_t end = str_find(parameters, ';');
+        str one = str_trim((str){parameters.p, end});
+        parameters = str_from(parameters, end < parameters.n ? end + 1 : end);
+        if (one.n < 3 || (one.p[0] | 0x20) != 'q' || one.p[1] != '=')
+            continue;
+        for (size_t i = 2; i < one.n; i++)
+            if (one.p[i] != '0' && one.p[i] != '.')
+                return false;
+        return true;
+    }
+    return false;
+}
+
+/* Whether Accept-Encoding asks for gzip: "deflate, gzip;q=0.5" does, "gzip; q=0" does not. */
 static bool takes_gzip(const char *accept) {
-    return accept != NULL && strstr(accept, "gzip") != NULL && strstr(accept, "gzip;q=0") == NULL;
+    str left = str_of(accept == NULL ? "" : accept);
+    while (left.n > 0) {
+        size_t end = str_find(left, ',');
+        str one = {left.p, end};
+        left = str_from(left, end < left.n ? end + 1 : end);
+        size_t name = str_find(one, ';');
+        str coding = str_trim((str){one.p, name});
+        if (str_eq_nocase(coding, STR("gzip")) || str_eq_nocase(coding, STR("x-gzip")))
+            return !is_refused(str_from(one, name < one.n ? name + 1 : name));
+    }
+    return false;
 }
 
 static void refused(struct http_request *request, int status) {

@@ -91,7 +91,7 @@ static void store_puts(struct telnet_session *session) {
 static void command_help(struct telnet_session *session) {
     const struct instance *instance = session->instance;
     struct buf text = {0};
-    buf_printf(&text, "available commands: stats dropcaches version exit help%s%s\n",
+    buf_printf(&text, "available commands: stats dropcaches version exit help%s%s \n",
                instance->writable ? " put" : "",
                config_true(instance->config, CONFIG_NO_DIEDIEDIE) ? "" : " diediedie");
     reply(session, buf_view(&text));

@@ -83,6 +83,16 @@ def test_replies_are_compressed_when_asked(server):
     assert body == plain.body
 
 
+@pytest.mark.parametrize("accept, compressed", [
+    ("gzip", True), ("GZIP", True), ("deflate, gzip;q=0.5", True), ("x-gzip", True), ("br, gzip ; q=1.0", True),
+    ("gzip;q=0", False), ("gzip; q=0.000", False), ("deflate", False), ("identity", False), ("", False),
+])
+def test_what_accept_encoding_says(server, accept, compressed):
+    reply = server.request("GET", "/api/stats", headers={"Accept-Encoding": accept})
+    assert (reply.headers.get("content-encoding") == "gzip") == compressed
+    json.loads(gzip.decompress(reply.body) if compressed else reply.body)
+
+
 def test_suggest(server):
     assert server.get("/api/suggest?type=metrics&q=http.").json() == ["http.cpu", "http.mem"]
     assert server.get("/suggest?type=tagk").json() == ["dc", "host"]

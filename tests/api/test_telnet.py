@@ -54,6 +54,14 @@ def test_too_many_tags(server):
         b"put: illegal argument: Too many tags: 9 maximum allowed: 8, tags: {")
 
 
+def test_long_error_lines_end_with_a_whole_character(server):
+    for letters in range(1500, 1504):
+        line = server.telnet(f"put {'x' * (letters % 4)}{'é' * letters}! {T} 1 h=a\n")
+        assert line.decode().startswith("put: illegal argument: Invalid metric name") and line.endswith(b"\n")
+        line = server.telnet(f"put {'x' * (letters % 4)}m {T} {'1' * 60}{'語' * letters} h=a\n")
+        assert line.decode().startswith("put: invalid value: ")
+
+
 def test_errors_do_not_close_the_connection(server):
     metric = fresh()
     assert server.telnet(f"put\nput m x 1 h=a\nput {metric} {T} 7 h=a\n").count(b"\n") == 2
@@ -63,7 +71,7 @@ def test_errors_do_not_close_the_connection(server):
 def test_commands(server):
     version = server.telnet("version\n")
     assert version.startswith(b"net.opentsdb.tools 2.4.1 built at revision ") and version.count(b"\n") == 2
-    assert server.telnet("help\n").startswith(b"available commands: ")
+    assert server.telnet("help\n") == b"available commands: stats dropcaches version exit help put \n"
     assert server.telnet("dropcaches\n") == b"Caches dropped.\n"
     lines = server.telnet("stats\n").decode().splitlines()
     assert any(line.startswith("tsd.rpc.received ") and " type=put " in line for line in lines)
@@ -135,6 +143,34 @@ def test_a_line_of_a_mebibyte_is_refused_and_the_server_lives(server):
                 received += part
     assert b"line too long" in received or received == b""
     assert server.telnet("version\n") != b""
+
+
+def test_bytes_of_every_value_are_answered_and_harm_nobody(server):
+    metric = fresh()
+    assert server.telnet(bytes(range(256)) * 100 + b"\n").count(b"unknown command") == 101
+    for byte in range(256):
+        if byte in (10, 13, 32):
+            continue
+        assert server.telnet(b"version\nput m%c 1356998400 1 h=a\n" % byte).count(b"\n") >= 2
+    server.telnet(f"put {metric} {T} 1 h=a\n")
+    assert server.query(T, T + 9, f"sum:{metric}")[0]["dps"] == {str(T): 1}
+
+
+def test_a_beginning_of_a_line_that_memory_cannot_keep_is_refused(make_server):
+    server = make_server("memory.limit=16M")
+    with contextlib.ExitStack() as stack:
+        texts = []
+        for _ in range(40):
+            s = stack.enter_context(contextlib.closing(socket.create_connection(("127.0.0.1", server.port))))
+            s.settimeout(0.2)
+            with contextlib.suppress(OSError):
+                s.sendall(b"put " + b"x" * 900_000)
+                texts.append(s.recv(1000))
+        assert b"put: Please throttle writes: the server is over its memory budget, retry later\n" in texts or \
+            "no memory for its line" in server.log()
+    metric = fresh()
+    assert server.telnet(f"put {metric} {T} 1 h=a\n") == b""
+    assert server.query(T, T + 9, f"sum:{metric}")[0]["dps"] == {str(T): 1}
 
 
 def test_read_only_mode_does_not_know_put(make_server):
