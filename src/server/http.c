@@ -33,6 +33,11 @@ struct http {
     _Atomic uint32_t active; /* requests between their first line and the end of their reply */
 };
 
+/* A connection: libmicrohttpd's socket_context. */
+struct client {
+    struct exchange *exchange; /* under way, or NULL */
+};
+
 /* One exchange, from the request line to the end of the reply: libmicrohttpd's con_cls. */
 struct exchange {
     struct http *http;
@@ -372,8 +377,6 @@ static void refused(struct http_request *request, int status) {
 
 /* In place of a reply that there is no memory for. */
 static void reply_no_memory(struct http_request *request) {
-    buf_fini(&request->reply.body);
-    request->reply.body.budget = NULL;
     http_reply_error(request, 503, "The server is over its memory budget, retry later", NULL);
 }
 
@@ -491,8 +494,26 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
     return handle(exchange, connection, method);
 }
 
+static struct client *client_of(struct MHD_Connection *connection) {
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info == NULL ? NULL : info->socket_context;
+}
+
+static void finish(struct client *client) {
+    struct exchange *exchange = client->exchange;
+    client->exchange = NULL;
+    atomic_fetch_sub(&exchange->http->active, 1);
+    buf_fini(&exchange->body);
+    free(exchange->target);
+    free(exchange);
+}
+
 static void *on_uri(void *context, const char *target, struct MHD_Connection *connection) {
     struct http *http = context;
+    struct client *client = client_of(connection);
+    if (client == NULL)
+        return NULL;
     struct exchange *exchange = calloc(1, sizeof(*exchange));
     if (exchange == NULL || (exchange->target = strdup(target)) == NULL) {
         free(exchange);
@@ -501,18 +522,16 @@ static void *on_uri(void *context, const char *target, struct MHD_Connection *co
     exchange->http = http;
     exchange->body = body_buf(http->instance);
     atomic_fetch_add(&http->active, 1);
+    client->exchange = exchange;
     return exchange;
 }
 
+/* libmicrohttpd does not call this for every request: what it refuses itself, after the request
+   line, ends without. Then the end of the connection is the end of the exchange. */
 static void on_completed(void *context, struct MHD_Connection *connection, void **state,
                          enum MHD_RequestTerminationCode code) {
-    struct exchange *exchange = *state;
-    if (exchange == NULL)
-        return;
-    atomic_fetch_sub(&exchange->http->active, 1);
-    buf_fini(&exchange->body);
-    free(exchange->target);
-    free(exchange);
+    if (*state != NULL)
+        finish(client_of(connection));
     *state = NULL;
 }
 
@@ -526,8 +545,15 @@ static void forget_connection(struct instance *instance) {
 static void on_connection(void *context, struct MHD_Connection *connection, void **state,
                           enum MHD_ConnectionNotificationCode code) {
     struct http *http = context;
-    if (code == MHD_CONNECTION_NOTIFY_CLOSED)
-        forget_connection(http->instance);
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        *state = calloc(1, sizeof(struct client));
+        return;
+    }
+    struct client *client = *state;
+    if (client != NULL && client->exchange != NULL)
+        finish(client);
+    free(client);
+    forget_connection(http->instance);
 }
 
 static void on_log(void *context, const char *format, va_list args) {

@@ -47,6 +47,24 @@ def test_long_request_lines_are_served_or_refused_with_a_reply(server):
     assert server.request("GET", "/api/version", headers={"X-Long": "a" * 120000}).status == 431
 
 
+def test_requests_that_are_refused_half_way_leave_nothing_behind(make_server):
+    server = make_server("server.drain=60s")
+    for junk in (b"GET /api/version?" + b"a&" * 20000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+                 b"GET /api/version HTTP/1.1\r\nX: " + b"a" * 200000 + b"\r\n\r\n",
+                 b"GET /api/version HTTP/1.1\r\n" + b"X: a\r\n" * 20000 + b"\r\n",
+                 b"POST /api/put HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n",
+                 b"POST /api/put HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"):
+        with contextlib.closing(socket.create_connection(("127.0.0.1", server.port))) as s, \
+                contextlib.suppress(OSError):
+            s.sendall(junk)
+            s.shutdown(socket.SHUT_WR)
+            while s.recv(65536):
+                pass
+    began = time.monotonic()
+    assert server.stop() == 0
+    assert time.monotonic() - began < 30, "a request that is gone is still waited for"
+
+
 def test_unknown_paths(server):
     assert server.get("/api/nosuch").json() == {"error": {"code": 404, "message": "Endpoint not found"}}
     assert server.get("/api").status == 404
