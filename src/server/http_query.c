@@ -169,14 +169,17 @@ static enum rc run_once(struct job *job, struct query_counters *counters, struct
     return job->query.delete ? delete_range(job, &limits, err) : RC_OK;
 }
 
-/* Caches give way to a query that finds no memory, and to what it sends. */
+static void relieve(void *context) {
+    struct job *job = context;
+    store_trim(job->instance->store);
+}
+
+/* Caches give way to a query that finds no memory. */
 static enum rc run(struct job *job, struct query_counters *counters, struct err *err) {
-    if (budget_left(&job->instance->query_budget) < HTTP_STREAM_CHARGE_MAX)
-        store_trim(job->instance->store);
     enum rc rc = run_once(job, counters, err);
     if (rc != RC_THROTTLE || job->opened)
         return rc;
-    store_trim(job->instance->store);
+    relieve(job);
     *counters = (struct query_counters){0};
     *err = (struct err){0};
     return run_once(job, counters, err);
@@ -288,13 +291,16 @@ static void query(struct http_request *request) {
         err_details(&err, "Deleting data is not enabled (tsd.http.query.allow_delete=false)");
     }
     struct http_stream *stream;
-    const struct http_stream_maker maker = {make_answer,
-                                            leave,
-                                            enter,
-                                            dispose,
-                                            job,
-                                            job->deadline_ns,
-                                            &request->instance->query_budget};
+    const struct http_stream_maker maker = {
+        .make = make_answer,
+        .pause = leave,
+        .resume = enter,
+        .relieve = relieve,
+        .dispose = dispose,
+        .context = job,
+        .deadline_ns = job->deadline_ns,
+        .budget = &request->instance->query_budget,
+    };
     if (rc == RC_OK)
         rc = http_stream_start(&maker, request->gzip_reply, &stream, &err);
     if (rc < 0) {

@@ -45,7 +45,8 @@ static void legacy_error(struct http_request *request, const char *message) {
 void http_reply_error(struct http_request *request, int status, const char *message,
                       const char *details) {
     struct http_reply *reply = &request->reply;
-    buf_reset(&reply->body);
+    buf_fini(&reply->body);
+    reply->body.budget = NULL; /* an error is short, and must be told when memory is full, too */
     reply->status = status;
     reply->content_type = NULL;
     if (!request->api) {

@@ -139,7 +139,15 @@ static bool make_room(struct http_stream *stream, size_t n) {
         stream->taken = 0;
     }
     bool is_long = ready->n + n > HTTP_STREAM_BYTES;
+    ready->failed = false;
     return buf_reserve(ready, is_long ? HTTP_STREAM_BUFFER_MAX - ready->n : n) != NULL;
+}
+
+static bool try_to_make_room(struct http_stream *stream, size_t n) {
+    mutex_lock(&stream->lock);
+    bool made = stream->cancelled || make_room(stream, n);
+    mutex_unlock(&stream->lock);
+    return made;
 }
 
 /* Adds at most STEP_BYTES once there is room. The first step past the bound is what tells the
@@ -147,10 +155,13 @@ static bool make_room(struct http_stream *stream, size_t n) {
 static enum rc hand_over_step(struct http_stream *stream, const char *bytes, size_t n) {
     if (is_full(stream))
         TRY(wait_for_reader(stream));
+    if (!try_to_make_room(stream, n)) {
+        stream->maker.relieve(stream->maker.context);
+        if (!try_to_make_room(stream, n))
+            return RC_THROTTLE;
+    }
     mutex_lock(&stream->lock);
     enum rc rc = stream->cancelled ? RC_CANCELLED : RC_OK;
-    if (rc == RC_OK && !make_room(stream, n))
-        rc = RC_THROTTLE;
     if (rc == RC_OK) {
         buf_add(&stream->ready, bytes, n);
         condition_broadcast(&stream->changed);

@@ -36,6 +36,8 @@ struct http_stream_maker {
        push. */
     void (*pause)(void *context);
     enum rc (*resume)(void *context);
+    /* Makes the budget give up what it can; what found no room is then tried once more. */
+    void (*relieve)(void *context);
     void (*dispose)(void *context); /* frees the context after the thread has ended */
     void *context;
     int64_t deadline_ns;   /* clock_monotonic_ns; 0: none */

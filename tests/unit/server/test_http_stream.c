@@ -20,6 +20,8 @@ struct script {
     enum rc resumed; /* what resuming gives */
     int64_t deadline_ns;
     struct budget *budget;
+    size_t relief; /* charged, and given up when asked */
+    unsigned relieved;
     bool whole; /* pushed in one piece */
     unsigned pauses, resumes;
 };
@@ -59,9 +61,24 @@ static enum rc resume_maker(void *context) {
     return script->resumed;
 }
 
+static void relieve_budget(void *context) {
+    struct script *script = context;
+    budget_release(script->budget, script->relief);
+    script->relief = 0;
+    script->relieved++;
+}
+
 static struct http_stream *start(struct script *script) {
-    const struct http_stream_maker maker = {make,   pause_maker,         resume_maker,  dispose,
-                                            script, script->deadline_ns, script->budget};
+    const struct http_stream_maker maker = {
+        .make = make,
+        .pause = pause_maker,
+        .resume = resume_maker,
+        .relieve = relieve_budget,
+        .dispose = dispose,
+        .context = script,
+        .deadline_ns = script->deadline_ns,
+        .budget = script->budget,
+    };
     struct http_stream *stream;
     assert_int_equal(http_stream_start(&maker, false, &stream, NULL), RC_OK);
     return stream;
@@ -198,6 +215,22 @@ static void without_memory_a_reply_is_refused_before_anything_is_sent(void **sta
     assert_int_equal(http_stream_settle(stream, &err), HTTP_STREAM_FAILED);
     http_stream_free(stream);
     assert_int_equal(script.pushed, RC_THROTTLE);
+    assert_int_equal(script.relieved, 1);
+    assert_int_equal(budget_used(&budget), 0);
+}
+
+static void what_can_be_given_up_makes_room_for_a_reply(void **state) {
+    struct budget budget;
+    budget_init(&budget, HTTP_STREAM_BUFFER_MAX + 1000, NULL);
+    struct script script = {.bytes = (size_t)5 << 20, .budget = &budget, .relief = 1 << 20};
+    assert_true(budget_charge(&budget, script.relief));
+    struct http_stream *stream = start(&script);
+    struct err err;
+    assert_int_equal(http_stream_settle(stream, &err), HTTP_STREAM_LONG);
+    read_to_end(stream);
+    http_stream_free(stream);
+    assert_int_equal(script.pushed, RC_OK);
+    assert_int_equal(script.relieved, 1);
     assert_int_equal(budget_used(&budget), 0);
 }
 
@@ -228,6 +261,7 @@ int main(void) {
         cmocka_unit_test(a_reader_that_takes_nothing_is_waited_for_until_the_deadline),
         cmocka_unit_test(a_reader_that_takes_nothing_holds_a_bounded_charge),
         cmocka_unit_test(without_memory_a_reply_is_refused_before_anything_is_sent),
+        cmocka_unit_test(what_can_be_given_up_makes_room_for_a_reply),
         cmocka_unit_test(what_is_taken_from_a_stream_stays_charged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
