@@ -244,7 +244,7 @@ def object_complaints(one, manifests):
     if one["kind"] in FORBIDDEN_KINDS:
         yield "gives rights in the cluster, and the server needs none"
     for name in ("name", "instance"):
-        if RECOMMENDED + name not in labels:
+        if RECOMMENDED + name not in labels and one["kind"] not in CLUSTER_WIDE:
             yield f"has no label {RECOMMENDED}{name}"
     if one["kind"] in CLUSTER_WIDE:
         for mode in ("enforce", "warn", "audit"):

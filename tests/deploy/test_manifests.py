@@ -158,7 +158,7 @@ def shape(name):
         "pod": spec["securityContext"], "container": server["securityContext"],
         "probes": {probe: server[probe] for probe in ("startupProbe", "readinessProbe", "livenessProbe")},
         "ports": server["ports"], "grace": spec["terminationGracePeriodSeconds"],
-        "token": spec["automountServiceAccountToken"], "links": spec["enableServiceLinks"],
+        "token": spec["automountServiceAccountToken"], "links": spec.get("enableServiceLinks"),
         "image": server["image"], "memory": server["resources"]["limits"]["memory"],
         "mounts": [mount["mountPath"] for mount in server.get("volumeMounts", ())],
         "claims": [claim["spec"] for claim in workload(manifests)["spec"].get("volumeClaimTemplates", ())],
