@@ -22,7 +22,7 @@ DOCKERFILE = ROOT / "deploy" / "images" / "barograph" / "Dockerfile"
 VERSION = re.search(r"^  version: '([^']+)'", (ROOT / "meson.build").read_text(), re.M).group(1)
 
 OVERLAYS = ("single", "memory")
-COMPONENTS = ("ingress", "servicemonitor", "secret", "grafana")
+COMPONENTS = ("ingress", "servicemonitor", "secret", "forward", "grafana")
 
 
 def config_keys():
@@ -113,7 +113,7 @@ def kube_text():
 # Values that switch everything on, and the ones that change what a renderer decides by itself.
 EVERYTHING = {
     "config": {"tsd.network.backlog": 1048576, "tsd.core.auto_create_metrics": False,
-               "store.retention": "tmp.*:7d,*:365d"},
+               "store.retention": "tmp.*:7d,*:365d", "self.forward": "metrics.monitoring.svc:4242"},
     "secret": {"values": {"tsd.http.request.cors_domains": "https://grafana.example"}},
     "namespace": {"create": True},
     "ingress": {"enabled": True, "className": "nginx", "annotations": {"example.com/auth": "basic"},
@@ -130,7 +130,8 @@ EVERYTHING = {
         "nodeSelectorTerms": [{"matchExpressions": [{"key": "disk", "operator": "Exists"}]}]}}},
     "podLabels": {"team": "metrics"}, "podAnnotations": {"example.com/note": "hello"},
     "priorityClassName": "databases",
-    "networkPolicy": {"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]},
+    "networkPolicy": {"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "egress": [
+        {"ports": [{"port": 53, "protocol": "UDP"}]}, {"ports": [{"port": 4242, "protocol": "TCP"}]}]},
 }
 VALUE_SETS = {
     "defaults": {},

@@ -102,8 +102,6 @@ def pod_complaints(owner, spec):
         yield "may run as root"
     if context.get("seccompProfile", {}).get("type") != "RuntimeDefault":
         yield "has no seccomp profile"
-    if spec.get("enableServiceLinks") is not False:
-        yield "gets the variables of all Services, which the server takes for misspelt options"
     for name in ("hostNetwork", "hostPID", "hostIPC"):
         if spec.get(name):
             yield f"uses {name}"
@@ -147,9 +145,13 @@ def database_complaints(manifests, owner, labels, spec, optional):
     container = spec["containers"][0]
     variables, problems = environment(manifests, owner, container)
     yield from problems
-    drain = re.fullmatch(r"(\d+)s", variables.get("BAROGRAPH_SERVER_DRAIN", "10s"))
-    if drain is None or int(drain[1]) >= spec.get("terminationGracePeriodSeconds", 30):
+    drain = [re.fullmatch(r"(\d+)s", variables.get("BAROGRAPH_" + name, default))
+             for name, default in (("SERVER_DRAIN", "10s"), ("SERVER_DRAIN_DELAY", "0s"))]
+    if None in drain or sum(int(part[1]) for part in drain) >= spec.get("terminationGracePeriodSeconds", 30):
         yield "is killed before it has drained (terminationGracePeriodSeconds, server.drain)"
+    if variables.get("BAROGRAPH_SELF_FORWARD") and not all(
+            one["spec"].get("egress") for one in of_kind(manifests, "NetworkPolicy")):
+        yield "is to call another server, and its NetworkPolicy does not let it"
     in_memory = variables.get("BAROGRAPH_STORE_MODE") == "memory"
     if in_memory != (owner["kind"] == "Deployment"):
         yield "is durable in a Deployment, or in memory in a StatefulSet"

@@ -77,11 +77,15 @@ BAROGRAPH_STORE_DATA_DIR: /data
 
 {{- /* What the schema cannot say, because it spans values. */ -}}
 {{- define "barograph.check" -}}
-{{- $drain := toString (get .Values.config "server.drain") -}}
-{{- if regexMatch "^[0-9]+s$" $drain -}}
-{{- if ge (trimSuffix "s" $drain | int) (int .Values.terminationGracePeriodSeconds) -}}
-{{- fail (printf "terminationGracePeriodSeconds (%d) must be longer than server.drain (%s)" (int .Values.terminationGracePeriodSeconds) $drain) -}}
+{{- $drain := get .Values.config "server.drain" | default "10s" | toString -}}
+{{- $delay := get .Values.config "server.drain_delay" | default "0s" | toString -}}
+{{- if and (regexMatch "^[0-9]+s$" $drain) (regexMatch "^[0-9]+s$" $delay) -}}
+{{- if ge (add (trimSuffix "s" $drain | int) (trimSuffix "s" $delay | int) | int) (int .Values.terminationGracePeriodSeconds) -}}
+{{- fail (printf "terminationGracePeriodSeconds (%d) must be longer than server.drain_delay (%s) and server.drain (%s) together" (int .Values.terminationGracePeriodSeconds) $delay $drain) -}}
 {{- end -}}
+{{- end -}}
+{{- if and (get .Values.config "self.forward") .Values.networkPolicy.enabled (not .Values.networkPolicy.egress) -}}
+{{- fail "self.forward needs networkPolicy.egress: rules for DNS and for the server that is sent the statistics" -}}
 {{- end -}}
 {{- if and .Values.secret.existing .Values.secret.values -}}
 {{- fail "secret.existing and secret.values exclude each other" -}}
@@ -116,9 +120,6 @@ metadata:
 spec:
   serviceAccountName: {{ include "barograph.serviceAccount" . }}
   automountServiceAccountToken: false
-  # A Service called barograph-x would give the pod variables that begin with BAROGRAPH_X, which the
-  # server refuses as misspelt options. Names are found by DNS.
-  enableServiceLinks: false
   terminationGracePeriodSeconds: {{ .Values.terminationGracePeriodSeconds }}
   securityContext:
     runAsNonRoot: true
