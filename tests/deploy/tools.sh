@@ -22,6 +22,6 @@ with zipfile.ZipFile(next(directory.glob("node/node_modules/@aws-cdk/*/lib/layer
         program.chmod(0o755)
 END
 rm -rf "$directory/node"
-${PYTHON:-python3} -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
+${PYTHON:-python3} -m pip download --quiet --no-input --disable-pip-version-check --no-deps --require-hashes \
     --requirement "$here/requirements.txt" --dest "$directory"
 echo "$state" >"$directory/state"
