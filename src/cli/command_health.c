@@ -7,14 +7,22 @@
 #include <string.h>
 #include <unistd.h>
 
+/* The port of the server beside it. Next to a Service called "barograph" Kubernetes sets
+   BAROGRAPH_PORT to tcp://..., which is not meant for us. */
+static const char *own_port(void) {
+    const char *text = getenv("BAROGRAPH_TSD_NETWORK_PORT");
+    if (text == NULL)
+        text = getenv("BAROGRAPH_PORT");
+    return text == NULL || strstr(text, "://") != NULL ? "4242" : text;
+}
+
 /* Asks for /ready and shows the status. */
 int command_health(int argc, char **argv) {
     const char *host = argc > 0 ? argv[0] : "127.0.0.1";
-    const char *port_text = argc > 1 ? argv[1] : getenv("BAROGRAPH_TSD_NETWORK_PORT");
-    if (port_text == NULL)
-        port_text = getenv("BAROGRAPH_PORT");
-    unsigned long port = port_text == NULL ? 4242 : strtoul(port_text, NULL, 10);
-    if (port == 0 || port > 65535) {
+    const char *port_text = argc > 1 ? argv[1] : own_port();
+    char *end;
+    unsigned long port = strtoul(port_text, &end, 10);
+    if (port == 0 || port > 65535 || *end != '\0') {
         fprintf(stderr, "usage: barograph health [HOST [PORT]]\n");
         return 2;
     }

@@ -177,7 +177,8 @@ static void account(struct connection *connection) {
     buf_fini(&connection->partial);
     report(REPORT_WARN, REPORT_CLIENT, "%s is sent away: no memory for the line it began",
            connection->peer);
-    buf_printf(&connection->replies, "error: too many long lines at a time, retry later\n");
+    buf_printf(&connection->replies,
+               "put: Please throttle writes: too many unfinished lines, retry later\n");
     connection->leaving = true;
     (void)charge(connection);
 }

@@ -247,6 +247,10 @@ def test_health(make_server):
     server = make_server()
     assert run("health", "127.0.0.1", str(server.port)).returncode == 0
     assert run("health", env={"BAROGRAPH_PORT": str(server.port)}).returncode == 0
+    assert run("health", env={"BAROGRAPH_TSD_NETWORK_PORT": str(server.port),
+                              "BAROGRAPH_PORT": "tcp://10.0.0.1:4242"}).returncode == 0
+    beside_a_service = run("health", env={"BAROGRAPH_PORT": "tcp://10.0.0.1:4242"})
+    assert beside_a_service.returncode == 1 or "200" in beside_a_service.stdout
     server.kill()
     result = run("health", "127.0.0.1", str(server.port))
     assert result.returncode == 1 and result.stderr.startswith("barograph: ")
