@@ -592,20 +592,33 @@ enum rc http_start(struct instance *instance, struct http **out, struct err *err
     return RC_OK;
 }
 
-/* Says why there is no memory for a connection. What was sent already is read, or closing would cut
-   the answer off. */
-static void turn_away(int connection) {
-    static const char body[] = "{\"error\":{\"code\":503,\"message\":\"Too many connections for "
-                               "the memory, retry later\"}}";
+/* Answers without a thread or memory of its own: why there is no room for the connection, or, to a
+   probe, what it asks: a server with many clients is neither dead nor unready. What was sent
+   already is read, or closing would cut the answer off. */
+static void turn_away(struct http *http, int connection) {
+    char sent[16 << 10];
+    size_t n = 0;
+    (void)net_read(connection, sent, sizeof(sent), &n);
+    str request = {sent, n};
+    bool ready = atomic_load(&http->instance->state) == INSTANCE_READY;
+    const char *status = "503 Service Unavailable";
+    const char *type = "text/plain; charset=UTF-8";
+    const char *body = ready ? "ready\n" : "not ready\n";
+    if (str_starts(request, STR("GET /health "))) {
+        status = "200 OK";
+        body = "alive\n";
+    } else if (str_starts(request, STR("GET /ready "))) {
+        status = ready ? "200 OK" : status;
+    } else {
+        type = "application/json; charset=UTF-8";
+        body = "{\"error\":{\"code\":503,\"message\":\"Too many connections for the memory, retry "
+               "later\"}}";
+    }
     char answer[512];
     int length = snprintf(answer, sizeof(answer),
-                          "HTTP/1.1 503 Service Unavailable\r\n"
-                          "Content-Type: application/json; charset=UTF-8\r\n"
-                          "Content-Length: %zu\r\nRetry-After: 5\r\nConnection: close\r\n\r\n%s",
-                          sizeof(body) - 1, body);
-    char ignored[16 << 10];
-    size_t n;
-    (void)net_read(connection, ignored, sizeof(ignored), &n);
+                          "HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
+                          "Retry-After: 5\r\nConnection: close\r\n\r\n%s",
+                          status, type, strlen(body), body);
     (void)net_write(connection, answer, (size_t)length, &n);
 }
 
@@ -621,7 +634,7 @@ void http_adopt(struct http *http, int connection, const struct sockaddr_storage
         instance_count(&instance->counters.connections_rejected, 1);
         report(REPORT_WARN, REPORT_CLIENT, "HTTP connection refused: no memory for more than %zu",
                budget_used(&instance->connection_budget) / CONNECTION_CHARGE_BYTES);
-        turn_away(connection);
+        turn_away(http, connection);
         net_close(connection);
         instance_count(&instance->counters.connections_closed, 1);
         return;

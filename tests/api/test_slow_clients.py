@@ -354,3 +354,17 @@ def test_clients_that_do_not_read_do_not_keep_the_server_from_stopping(tmp_path)
         begin = time.monotonic()
         assert server.stop() == 0
         assert time.monotonic() - begin < 10
+
+
+def test_a_server_with_all_the_connections_it_has_memory_for_still_answers_probes(tmp_path):
+    with Server(tmp_path / "data", "self.interval=0", "memory.limit=16M") as server, contextlib.ExitStack() as stack:
+        for _ in range(100):
+            s = stack.enter_context(contextlib.closing(connect(server)))
+            ask(s, "/api/version")
+            if b" 503 " in s.recv(1000):
+                break
+        else:
+            raise AssertionError("a hundred connections have room in four MiB")
+        assert server.get("/api/version").status == 503
+        assert (server.get("/health").status, server.get("/health").text) == (200, "alive\n")
+        assert (server.get("/ready").status, server.get("/ready").text) == (200, "ready\n")
