@@ -189,7 +189,7 @@ static enum rc read_log(struct memory_medium *medium, const char *name, uint64_t
                         void *bytes, size_t n, size_t *got, struct err *err) {
     struct memory_entry *entry;
     TRY(memory_medium_require(medium, MEDIUM_LOGS, name, &entry, err));
-    TRY(memory_medium_read_fault(medium, err));
+    TRY(memory_medium_read_fault(medium, name, err));
     if (offset >= entry->n)
         return RC_OK;
     size_t left = entry->n - (size_t)offset;

@@ -30,6 +30,7 @@ struct memory_medium_faults {
     uint32_t write_short_percent; /* an append keeps a random prefix and fails */
     uint32_t sync_takes_ms;       /* a log sync takes this long */
     uint32_t read_fails_percent;  /* RC_IO from reads of logs, objects and catalog values */
+    const char *unreadable;       /* name of what can never be read, or NULL; borrowed */
 };
 
 void memory_medium_set_faults(struct medium *medium, const struct memory_medium_faults *faults);

@@ -119,8 +119,10 @@ enum rc memory_medium_require(struct memory_medium *medium, enum medium_kind kin
     return RC_OK;
 }
 
-enum rc memory_medium_read_fault(struct memory_medium *medium, struct err *err) {
-    if (memory_medium_chance(medium, medium->faults.read_fails_percent))
+enum rc memory_medium_read_fault(struct memory_medium *medium, const char *name, struct err *err) {
+    const char *unreadable = medium->faults.unreadable;
+    if (memory_medium_chance(medium, medium->faults.read_fails_percent) ||
+        (unreadable != NULL && strcmp(unreadable, name) == 0))
         return err_set(err, RC_IO, "the memory medium cannot read (injected fault)");
     return RC_OK;
 }

@@ -95,7 +95,8 @@ enum rc memory_medium_require(struct memory_medium *medium, enum medium_kind kin
 size_t memory_medium_room(const struct memory_medium *medium, size_t n);
 
 /* RC_IO as often as the faults say. */
-enum rc memory_medium_read_fault(struct memory_medium *medium, struct err *err) MUST_USE;
+enum rc memory_medium_read_fault(struct memory_medium *medium, const char *name,
+                                 struct err *err) MUST_USE;
 enum rc memory_medium_sync_fault(struct memory_medium *medium, struct err *err) MUST_USE;
 
 /* Set the text and return the code. */

@@ -153,7 +153,7 @@ enum rc memory_medium_object_read(struct medium_object *base, uint64_t offset, v
     struct memory_medium *medium = medium_of(base->medium);
     const struct memory_entry *entry = object_entry(base);
     mutex_lock(&medium->lock);
-    enum rc rc = memory_medium_read_fault(medium, err);
+    enum rc rc = memory_medium_read_fault(medium, entry->name, err);
     mutex_unlock(&medium->lock);
     TRY(rc);
     if (offset > entry->n || n > entry->n - offset)
@@ -181,7 +181,7 @@ static enum rc get(struct memory_medium *medium, const char *key, struct buf *va
                    uint64_t *version, struct err *err) {
     struct memory_entry *entry;
     TRY(memory_medium_require(medium, MEDIUM_CATALOG, key, &entry, err));
-    TRY(memory_medium_read_fault(medium, err));
+    TRY(memory_medium_read_fault(medium, key, err));
     if (hash_checksum(entry->bytes, entry->n) != entry->checksum)
         return err_set(err, RC_CORRUPT, "catalog value %s fails its checksum", key);
     buf_add(value, entry->bytes, entry->n);

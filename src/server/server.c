@@ -34,8 +34,8 @@ struct server {
     struct self *self;
 };
 
-static void on_store_report(void *context, const char *line) {
-    report(REPORT_WARN, REPORT_STORE, "%s", line);
+static void on_store_report(void *context, bool problem, const char *line) {
+    report(problem ? REPORT_WARN : REPORT_INFO, REPORT_STORE, "%s", line);
 }
 
 /* ---- telnet's commands ---- */

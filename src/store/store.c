@@ -71,15 +71,26 @@ void store_readers_leave(struct store *store) {
     epoch_unpin(store->epochs);
 }
 
-void store_report(struct store *store, const char *format, ...) {
+static void tell(struct store *store, bool problem, const char *format, va_list arguments) {
     if (store->options.report == NULL)
         return;
     char line[1024];
+    vsnprintf(line, sizeof(line), format, arguments);
+    store->options.report(store->options.report_context, problem, line);
+}
+
+void store_report(struct store *store, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(line, sizeof(line), format, arguments);
+    tell(store, true, format, arguments);
     va_end(arguments);
-    store->options.report(store->options.report_context, line);
+}
+
+void store_note(struct store *store, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    tell(store, false, format, arguments);
+    va_end(arguments);
 }
 
 void store_damage(struct store *store, const char *what) {

@@ -46,7 +46,8 @@ struct store_options {
     uint32_t throttle_ms;      /* how long an append may wait for memory before RC_THROTTLE: 5000 */
     bool background;           /* run the maintenance thread (tests turn it off and call
                                   store_maintain) */
-    void (*report)(void *context, const char *line); /* damage and recovery notes; may be NULL */
+    /* What happened that nobody asked for: a problem, or only worth knowing. May be NULL. */
+    void (*report)(void *context, bool problem, const char *line);
     void *report_context;
 };
 

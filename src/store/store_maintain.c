@@ -117,11 +117,13 @@ static enum rc compact_all_due(struct store *store, struct err *err) {
 
 enum rc store_maintain(struct store *store, struct err *err) {
     TRY(checkpoint_if_due(store, err));
-    TRY(compact_all_due(store, err));
-    enum rc rc = RC_OK;
+    /* A segment that cannot be read stops merging, but not what makes room. */
+    enum rc rc = compact_all_due(store, err);
     mutex_lock(&store->maintenance);
-    if (retention_due(store))
-        rc = store_retention_run(store, err);
+    if (retention_due(store)) {
+        enum rc retention_rc = store_retention_run(store, rc == RC_OK ? err : NULL);
+        rc = rc == RC_OK ? retention_rc : rc;
+    }
     epoch_collect(store->epochs);
     give_back(store);
     mutex_unlock(&store->maintenance);

@@ -7,13 +7,20 @@
 #define KEY "manifest"
 #define KEY_PREVIOUS "manifest.previous"
 
+enum { READ_TRIES = 3 };
+
 /* ---- loading ---- */
 
 /* Reads one of the two; *version is 0 if there is none (or one that cannot be replaced). */
 static enum rc load(struct store *store, const char *key, struct buf *bytes, uint64_t *version,
                     struct manifest *manifest, struct err *err) {
     *version = 0;
-    TRY(medium_catalog_get(store->options.medium, key, bytes, version, err));
+    enum rc rc = RC_IO;
+    for (int tries = 0; rc == RC_IO && tries < READ_TRIES; tries++) {
+        buf_reset(bytes);
+        rc = medium_catalog_get(store->options.medium, key, bytes, version, err);
+    }
+    TRY(rc);
     if (bytes->failed)
         return err_set(err, RC_NOMEM, "out of memory while reading the manifest");
     return manifest_decode((const uint8_t *)bytes->p, bytes->n, manifest, err);
@@ -38,6 +45,11 @@ enum rc store_manifest_load(struct store *store, struct manifest *manifest, bool
     enum rc rc = load(store, KEY, bytes, &store->manifest_version, manifest, &load_err);
     enum rc previous_rc = load(store, KEY_PREVIOUS, &previous_bytes, &store->previous_version,
                                &previous, &previous_err);
+    /* What the disk cannot deliver is as lost as what it delivers wrong, if there is the other. */
+    if (rc == RC_IO && previous_rc == RC_OK)
+        rc = RC_CORRUPT;
+    if (previous_rc == RC_IO && rc == RC_OK)
+        previous_rc = RC_CORRUPT;
     if (rc == RC_OK) {
         store->log_start_previous = previous_rc == RC_OK ? previous.log_start : manifest->log_start;
         if (previous_rc == RC_CORRUPT)

@@ -454,11 +454,11 @@ static enum rc open_log(struct store *store, struct err *err) {
         store_damage(store, "the log: no file of it is there; what came after the last checkpoint "
                             "is lost");
     if (report->records > 0)
-        store_report(store, "log: %" PRIu64 " records of %" PRIu64 " bytes replayed",
-                     report->records, report->bytes);
+        store_note(store, "log: %" PRIu64 " records of %" PRIu64 " bytes replayed", report->records,
+                   report->bytes);
     if (report->torn_tail_bytes > 0)
-        store_report(store, "log: an unfinished write of %" PRIu64 " bytes at the end was cut off",
-                     report->torn_tail_bytes);
+        store_note(store, "log: an unfinished write of %" PRIu64 " bytes at the end was cut off",
+                   report->torn_tail_bytes);
     if (report->gap_bytes > 0)
         store_report(store,
                      "log: %" PRIu64 " bytes inside the last commit are unfinished or damaged and "
@@ -533,8 +533,8 @@ static void remove_orphans(struct store *store) {
 static enum rc recover(struct store *store, struct err *err) {
     TRY(find_manifest(store, err));
     if (store->manifest.shards != store->options.shards)
-        store_report(store, "the store keeps the %u shards it was made with; %u are configured",
-                     store->manifest.shards, store->options.shards);
+        store_note(store, "the store keeps the %u shards it was made with; %u are configured",
+                   store->manifest.shards, store->options.shards);
     TRY(make_shards(store, store->manifest.shards, err));
     TRY(make_index(store, err));
     TRY(load_names(store, err));

@@ -175,7 +175,7 @@ static enum rc drop(struct store *store, uint32_t shard, struct store_leftovers 
     if (rc == RC_OK) {
         store_segments_swap(store, shard, lists[shard]);
         store->removal_due = true;
-        store_report(store, "retention: %zu segments of shard %u removed", count, shard);
+        store_note(store, "retention: %zu segments of shard %u removed", count, shard);
     } else {
         store_segments_free(lists[shard]);
     }

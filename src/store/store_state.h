@@ -116,8 +116,9 @@ struct store {
 
 /* ---- store.c ---- */
 
-/* Passes a line to options->report. */
+/* Passes a line to options->report: a problem, or something only worth knowing. */
 void store_report(struct store *store, const char *format, ...) PRINTF_LIKE(2, 3);
+void store_note(struct store *store, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* True if what is stored outlives the process: only then are a log, names and a manifest kept. */
 bool store_is_durable(const struct store *store);

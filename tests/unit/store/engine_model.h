@@ -57,7 +57,7 @@ static int64_t engine_now(void *context) {
     return ((struct engine *)context)->now_ms;
 }
 
-static void engine_report(void *context, const char *line) {
+static void engine_report(void *context, bool problem, const char *line) {
     struct engine *engine = context;
     __atomic_add_fetch(&engine->reports, 1, __ATOMIC_RELAXED);
     if (engine->verbose || getenv("ENGINE_VERBOSE") != NULL)
@@ -90,7 +90,7 @@ static enum rc engine_open(struct engine *engine) {
     struct err err = {0};
     enum rc rc = store_open(&engine->options, &engine->store, &err);
     if (rc < 0)
-        engine_report(engine, err.message);
+        engine_report(engine, true, err.message);
     return rc;
 }
 

@@ -204,6 +204,31 @@ a_manifest_that_is_damaged_while_the_store_runs_does_not_stop_checkpoints(void *
     }
 }
 
+static void a_manifest_that_cannot_be_read_is_as_good_as_lost(void **state) {
+    static const char *const keys[] = {"manifest", "manifest.previous"};
+    for (size_t i = 0; i < 2; i++) {
+        struct engine *engine = engine_new();
+        assert_int_equal(engine_open(engine), RC_OK);
+        for (uint64_t k = 0; k < 3; k++) {
+            assert_int_equal(engine_append(engine, k, ENGINE_BATCH, true), RC_OK);
+            assert_int_equal(store_checkpoint(engine->store, NULL), RC_OK);
+        }
+        assert_int_equal(engine_append(engine, 9, ENGINE_BATCH, true), RC_OK);
+        crash(engine);
+        memory_medium_set_faults(engine->medium,
+                                 &(struct memory_medium_faults){.unreadable = keys[i]});
+        assert_int_equal(engine_open(engine), RC_OK);
+        engine_compare(engine, "without one of the manifests");
+        memory_medium_set_faults(engine->medium, &(struct memory_medium_faults){0});
+        assert_int_equal(engine_append(engine, 10, ENGINE_BATCH, true), RC_OK);
+        assert_int_equal(store_checkpoint(engine->store, NULL), RC_OK);
+        crash(engine);
+        assert_int_equal(engine_open(engine), RC_OK);
+        engine_compare(engine, "when the disk can read again");
+        engine_free(engine);
+    }
+}
+
 static enum rc remove_log(void *context, const char *name, uint64_t size) {
     struct engine *engine = context;
     return medium_remove(engine->medium, MEDIUM_LOGS, name, NULL);
@@ -296,6 +321,7 @@ int main(void) {
         cmocka_unit_test(points_whose_definition_in_the_log_is_lost_stay_nobodys),
         cmocka_unit_test(a_store_put_together_without_a_manifest_goes_on),
         cmocka_unit_test(a_manifest_that_is_damaged_while_the_store_runs_does_not_stop_checkpoints),
+        cmocka_unit_test(a_manifest_that_cannot_be_read_is_as_good_as_lost),
         cmocka_unit_test(a_log_that_is_gone_is_reported_and_the_rest_is_served),
         cmocka_unit_test(a_log_that_needs_more_memory_than_there_is_goes_into_segments_on_the_way),
         cmocka_unit_test(a_crash_at_any_operation_of_such_a_replay_loses_nothing),
