@@ -175,8 +175,9 @@ class Victoria(Peer):
 
 
 def load(peer, how, port, epochs, first=0):
-    out = subprocess.run([BUILD / "bench" / "bench_load", how, str(port), str(peer.process.pid), str(HOSTS),
-                          str(epochs), str(first)], check=True, capture_output=True, text=True).stdout
+    out = subprocess.run([BUILD / "bench" / "bench_load", "--by", how, "--port", str(port),
+                          "--pid", str(peer.process.pid), "--hosts", str(HOSTS), "--epochs", str(epochs),
+                          "--skip", str(first)], check=True, capture_output=True, text=True).stdout
     return float(re.search(r"([\d.]+) M points/CPU s", out).group(1))
 
 
