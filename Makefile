@@ -8,7 +8,7 @@ ARGS ?=
 FUZZ_SECONDS ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test unit api lint check-asan check-ubsan check-tsan check-clang fuzz bench \
+.PHONY: help build run test unit api images lint check-deploy check-asan check-ubsan check-tsan check-clang fuzz bench \
         cover format clean install
 
 help: ## this list
@@ -32,6 +32,12 @@ api: build ## the tests against the running server
 
 test: ## all that CI runs
 	sh tools/test.sh
+
+images: ## the container images into build/images (BASE=debootstrap: without a registry)
+	sh tools/images.sh
+
+check-deploy: build ## images built, run and driven from outside; manifests (root, no registry)
+	$(PYTHON) -m pytest -q tests/deploy
 
 lint: $(BUILD)/build.ninja ## format, include ranks, header independence, export prefixes
 	sh tools/lint.sh $(BUILD)
