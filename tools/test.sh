@@ -25,6 +25,7 @@ step build make --no-print-directory build
 step lint make --no-print-directory lint
 step unit make --no-print-directory unit
 step api make --no-print-directory api
+step deploy make --no-print-directory check-deploy
 step clang make --no-print-directory check-clang
 step asan-ubsan make --no-print-directory check-asan
 step tsan make --no-print-directory check-tsan
