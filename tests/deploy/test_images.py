@@ -375,7 +375,7 @@ def test_128_mib_under_a_storm_of_series_and_a_heavy_query(run):
                 stored[0] += 500
             else:
                 errors.add(reply.text[-400:])
-            if time.monotonic() > until or answers.get(503, 0) > 8:
+            if time.monotonic() > until or answers.get(503, 0) > 8 or answers.get(400, 0) > 200:
                 return
 
     threads = [threading.Thread(target=storm, args=(n,)) for n in range(4)]
