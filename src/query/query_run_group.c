@@ -274,19 +274,21 @@ static bool finish_group(struct query_worker *worker, const struct query_group *
 /* ---- alone ---- */
 
 /* Series lie all over memory, and each is a chain of pointers: what the next ones need is fetched
-   while this one is computed. */
+   link by link while this one is computed. The tags stand behind the series. */
 static void prefetch_ahead(const struct query_worker *worker, const struct query_plan *plan,
                            size_t at) {
-    enum { FAR = 8, NEAR = 4 };
+    enum { FAR = 12, NEAR = 8, NEXT = 4 };
     if (at + FAR >= worker->prefetch_end)
         return;
-    __builtin_prefetch(plan->series.p[at + FAR]);
-    const struct series *series = plan->series.p[at + NEAR];
-    if (series == NULL)
-        return;
-    const struct head *near = &series->head;
-    __builtin_prefetch(atomic_load_explicit(&near->tail, memory_order_relaxed));
-    __builtin_prefetch(atomic_load_explicit(&near->vectors, memory_order_relaxed));
+    const struct series *far = plan->series.p[at + FAR];
+    const struct series *near = plan->series.p[at + NEAR];
+    const struct series *next = plan->series.p[at + NEXT];
+    __builtin_prefetch(far);
+    __builtin_prefetch((const char *)far + SERIES_ALIGN);
+    if (near != NULL)
+        head_prefetch_lists(&near->head);
+    if (next != NULL)
+        head_prefetch_summaries(&next->head);
 }
 
 /* Reading the clock around each of tens of thousands of small groups would cost more than is worth

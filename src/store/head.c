@@ -382,6 +382,20 @@ void head_view(const struct head *head, struct head_view *view) {
     view->vectors = vectors == NULL ? NULL : vectors->items;
 }
 
+void head_prefetch_lists(const struct head *head) {
+    __builtin_prefetch(atomic_load_explicit(&head->tail, memory_order_relaxed));
+    __builtin_prefetch(atomic_load_explicit(&head->vectors, memory_order_relaxed));
+}
+
+void head_prefetch_summaries(const struct head *head) {
+    enum { FIRST = 4 };
+    const struct head_vectors *vectors = atomic_load_explicit(&head->vectors, memory_order_acquire);
+    uint32_t count =
+        vectors == NULL ? 0 : atomic_load_explicit(&vectors->count, memory_order_acquire);
+    for (uint32_t i = 0; i < count && i < FIRST; i++)
+        __builtin_prefetch(vectors->items[i]);
+}
+
 bool head_is_empty(const struct head *head) {
     return state_count(writer_state(head)) == 0 && writer_vectors(head) == NULL;
 }

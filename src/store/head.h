@@ -78,6 +78,11 @@ struct head_view {
 };
 void head_view(const struct head *head, struct head_view *view);
 
+/* For readers that look at many heads in turn: brings into cache what head_view touches, and then,
+   when that has arrived, the summaries of the vectors. Pinned. */
+void head_prefetch_lists(const struct head *head);
+void head_prefetch_summaries(const struct head *head);
+
 /* Moves the tail into a vector, however short. Writer only. */
 bool head_seal(struct head *head, struct head_memory *memory) MUST_USE;
 

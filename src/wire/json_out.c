@@ -5,6 +5,9 @@
 #include "wire/number.h"
 
 #include <math.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 static void begin_element(struct json_out *json) {
     if (json->comma)
@@ -89,31 +92,134 @@ static void put_mixed_string(struct buf *out, str text) {
     buf_char(out, '"');
 }
 
-/* Nearly every string is plain: then it is copied in one piece. */
-static void put_string(struct buf *out, str text) {
-    if (text.n == 0 || json_in_plain_end(text.p, text.p + text.n) != text.p + text.n) {
-        put_mixed_string(out, text);
+/* Sixteen bytes, held in two halves where there are no vectors. */
+struct piece {
+#ifdef __SSE2__
+    __m128i bytes;
+#else
+    uint64_t bytes[2];
+#endif
+};
+
+static inline uint64_t load_word(const char *at) {
+    uint64_t word;
+    memcpy(&word, at, sizeof(word));
+    return word;
+}
+
+static inline struct piece piece_of(uint64_t low, uint64_t high) {
+#ifdef __SSE2__
+    return (struct piece){_mm_set_epi64x((int64_t)high, (int64_t)low)};
+#else
+    return (struct piece){{low, high}};
+#endif
+}
+
+#ifndef __SSE2__
+/* Sets the high bit of some byte if one of the eight is not printable ASCII, or is a quote or a
+   backslash. (Hacker's Delight, 2nd ed., 6-1: a byte below n, a byte that is zero.) */
+static inline uint64_t not_plain(uint64_t word) {
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    const uint64_t highs = ones << 7;
+    uint64_t quote = word ^ ones * '"';
+    uint64_t backslash = word ^ ones * '\\';
+    uint64_t control = (word - ones * 0x20) & ~word;
+    uint64_t del = word + ones;
+    return (word | del | control | ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash)) &
+           highs;
+}
+#endif
+
+/* Whether all bytes are printable ASCII, and none a quote or a backslash. */
+static inline bool is_plain(struct piece piece) {
+#ifdef __SSE2__
+    /* As signed numbers what is not ASCII is below the blank, too. */
+    __m128i bad = _mm_cmplt_epi8(piece.bytes, _mm_set1_epi8(' '));
+    bad = _mm_or_si128(bad, _mm_cmpeq_epi8(piece.bytes, _mm_set1_epi8('"')));
+    bad = _mm_or_si128(bad, _mm_cmpeq_epi8(piece.bytes, _mm_set1_epi8('\\')));
+    bad = _mm_or_si128(bad, _mm_cmpeq_epi8(piece.bytes, _mm_set1_epi8(0x7f)));
+    return _mm_movemask_epi8(bad) == 0;
+#else
+    return (not_plain(piece.bytes[0]) | not_plain(piece.bytes[1])) == 0;
+#endif
+}
+
+/* Copies up to 16 bytes in loads and stores that overlap. */
+static inline struct piece copy_short(char *to, const char *from, size_t n) {
+    enum { WORD = sizeof(uint64_t), HALF = WORD / 2 };
+    if (n >= WORD) {
+        uint64_t first = load_word(from), last = load_word(from + n - WORD);
+        memcpy(to, &first, WORD);
+        memcpy(to + n - WORD, &last, WORD);
+        return piece_of(first, last);
+    }
+    const uint64_t plain = UINT64_C(0x6161616161616161);
+    if (n >= HALF) {
+        uint32_t first, last;
+        memcpy(&first, from, HALF);
+        memcpy(&last, from + n - HALF, HALF);
+        memcpy(to, &first, HALF);
+        memcpy(to + n - HALF, &last, HALF);
+        return piece_of((uint64_t)first << 32 | last, plain);
+    }
+    uint64_t bytes = plain;
+    for (size_t i = 0; i < n; i++) {
+        to[i] = from[i];
+        bytes = bytes << 8 | (uint8_t)from[i];
+    }
+    return piece_of(bytes, plain);
+}
+
+/* Copies a string and tells whether all of it is plain. Names are short: mostly one piece. */
+static inline bool copy_plain(char *to, const char *from, size_t n) {
+    enum { PIECE = 16, WORD = PIECE / 2 };
+    bool plain = true;
+    while (n > PIECE) {
+        uint64_t low = load_word(from), high = load_word(from + WORD);
+        memcpy(to, &low, WORD);
+        memcpy(to + WORD, &high, WORD);
+        plain &= is_plain(piece_of(low, high));
+        from += PIECE;
+        to += PIECE;
+        n -= PIECE;
+    }
+    return is_plain(copy_short(to, from, n)) && plain;
+}
+
+/* Nearly every string is plain: then it is checked and written in one go, with what stands before
+   and after it. */
+static void put_string(struct json_out *json, str text, bool is_key) {
+    struct buf *out = json->out;
+    bool comma = json->comma;
+    json->comma = !is_key;
+    char *start = buf_reserve(out, text.n + 4);
+    if (start == NULL)
+        return;
+    char *to = start;
+    *to = ',';
+    to += comma;
+    *to++ = '"';
+    if (LIKELY(copy_plain(to, text.p, text.n))) {
+        to += text.n;
+        *to++ = '"';
+        *to = ':';
+        to += is_key;
+        out->n += (size_t)(to - start);
         return;
     }
-    char *to = buf_reserve(out, text.n + 2);
-    if (to == NULL)
-        return;
-    to[0] = '"';
-    memcpy(to + 1, text.p, text.n);
-    to[text.n + 1] = '"';
-    out->n += text.n + 2;
+    if (comma)
+        buf_char(out, ',');
+    put_mixed_string(out, text);
+    if (is_key)
+        buf_char(out, ':');
 }
 
 void json_out_key(struct json_out *json, str key) {
-    begin_element(json);
-    put_string(json->out, key);
-    buf_char(json->out, ':');
-    json->comma = false;
+    put_string(json, key, true);
 }
 
 void json_out_string(struct json_out *json, str value) {
-    begin_element(json);
-    put_string(json->out, value);
+    put_string(json, value, false);
 }
 
 /* ---- the rest ---- */

@@ -156,6 +156,12 @@ struct scan_state {
     uint8_t *payload;
 };
 
+void head_prefetch_lists(const struct head *head) {
+}
+
+void head_prefetch_summaries(const struct head *head) {
+}
+
 enum rc scan_init(struct scan *scan, struct store *store, struct budget *budget) {
     *scan = (struct scan){.state = calloc(1, sizeof(struct scan_state))};
     scan->state->payload = malloc(vector_payload_bound(LIMIT_VECTOR_POINTS));
