@@ -39,7 +39,7 @@ images: ## the container images into build/images (BASE=debootstrap: without a r
 check-deploy: build ## images built, run and driven from outside; manifests (root, no registry)
 	$(PYTHON) -m pytest -q tests/deploy
 
-lint: $(BUILD)/build.ninja ## format, include ranks, header independence, export prefixes
+lint: build ## format, include ranks, header independence, export prefixes
 	sh tools/lint.sh $(BUILD)
 
 check-asan: ## the unit tests under the address sanitizer (and the server's smoke tests)

@@ -17,8 +17,12 @@ def allowed(stem, symbol):
 
 def main():
     build = pathlib.Path(sys.argv[1])
+    archives = sorted((build / "src").glob("*/lib*.a"))
+    if not archives:
+        print(f"lint: there are no libraries in {build}/src to read export prefixes from: run `make build`")
+        return 1
     findings = 0
-    for archive in sorted((build / "src").glob("*/lib*.a")):
+    for archive in archives:
         text = subprocess.run(["nm", "--defined-only", "-g", str(archive)], capture_output=True,
                               text=True, check=True).stdout
         stem = None

@@ -9,7 +9,9 @@ report() {
 }
 
 # Layout: clang-format decides.
-if ! git ls-files '*.c' '*.h' | xargs clang-format --dry-run --Werror >/dev/null 2>&1; then
+if ! command -v clang-format >/dev/null; then
+    report "clang-format is not installed (./dev lint installs it)"
+elif ! git ls-files '*.c' '*.h' | xargs clang-format --dry-run --Werror >/dev/null 2>&1; then
     git ls-files '*.c' '*.h' | while read -r f; do
         clang-format --dry-run --Werror "$f" >/dev/null 2>&1 || echo "lint: $f: run \`make format\`"
     done
@@ -34,6 +36,7 @@ done
 # file at a time and so cannot know that a function of another always returns an error.)
 if [ -n "${CI:-}" ] || [ -n "${TIDY:-}" ]; then
     checks='-*,bugprone-infinite-loop,bugprone-integer-division,bugprone-misplaced-*,bugprone-posix-return,bugprone-signal-handler,bugprone-sizeof-container,bugprone-string-literal-with-embedded-nul,bugprone-suspicious-memset-usage,bugprone-suspicious-semicolon,bugprone-suspicious-string-compare,bugprone-suspicious-realloc-usage,misc-redundant-expression'
+    command -v clang-tidy >/dev/null || report "clang-tidy is not installed (./dev lint installs it)"
     git ls-files 'src/*.c' | xargs -P 2 -n 8 clang-tidy --quiet -p "$build" --checks="$checks" \
         --warnings-as-errors='*' 2>/dev/null | grep -E 'warning:|error:' && report "clang-tidy: see above"
 fi
