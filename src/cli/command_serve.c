@@ -8,6 +8,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -28,6 +29,7 @@ static void print_serve_help(void) {
          "Every key can be set in the file (key = value), by --set, and in the environment as\n"
          "BAROGRAPH_ and the key in capitals with other characters as _ (for example\n"
          "BAROGRAPH_TSD_NETWORK_PORT; with _FILE appended it names a file that holds the value).\n"
+         "BAROGRAPH_CONFIG names the file that --config names.\n"
          "Later sources win: file, environment, command line.\n");
     for (int key = 0; key < CONFIG_KEYS; key++)
         print_key((enum config_key)key);
@@ -100,7 +102,7 @@ static enum rc walk_flags(int argc, char **argv, struct config *config, const ch
 }
 
 static enum rc read_config(int argc, char **argv, struct config *config, struct err *err) {
-    const char *path = NULL;
+    const char *path = getenv(CONFIG_FILE_VARIABLE);
     TRY(walk_flags(argc, argv, config, &path, err));
     if (path != NULL)
         TRY(config_load(config, path, err));

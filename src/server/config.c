@@ -332,6 +332,8 @@ enum rc config_load_environment(struct config *config, const char *const *enviro
         size_t eq = str_find(entry, '=');
         if (eq == entry.n)
             continue;
+        if (str_eq((str){entry.p, eq}, STR(CONFIG_FILE_VARIABLE)))
+            continue;
         str name = {entry.p + prefix.n, eq - prefix.n};
         if (load_variable(config, name, str_from(entry, eq + 1), err) < 0) {
             err_context(err, "environment variable %.*s", (int)eq, entry.p);

@@ -148,8 +148,11 @@ enum rc config_set(struct config *config, str key, str value, struct err *err) M
 /* Reads a properties file. Errors name the file and line. */
 enum rc config_load(struct config *config, const char *path, struct err *err) MUST_USE;
 
-/* Reads all BAROGRAPH_... variables of `environment` ("NAME=value", NULL at the end). Unknown ones
-   are errors: a misspelt limit must not be silently without effect. */
+/* The variable that stands for --config; the caller passes its value to config_load. */
+#define CONFIG_FILE_VARIABLE "BAROGRAPH_CONFIG"
+
+/* Reads all other BAROGRAPH_... variables of `environment` ("NAME=value", NULL at the end). Unknown
+   ones are errors: a misspelt limit must not be silently without effect. */
 enum rc config_load_environment(struct config *config, const char *const *environment,
                                 struct err *err) MUST_USE;
 

@@ -96,6 +96,19 @@ def test_the_environment_file_and_flags_in_their_order(tmp_path):
             "tsd.mode": "rw", "store.data_dir": data(tmp_path)}
 
 
+def test_the_environment_names_the_configuration_file_unless_a_flag_does(tmp_path):
+    port = free_port()
+    (tmp_path / "one").write_text("store.shards = 2\ntsd.network.bind = 127.0.0.1\n")
+    (tmp_path / "two").write_text("store.shards = 3\ntsd.network.bind = 127.0.0.1\n")
+    env = {"BAROGRAPH_CONFIG": str(tmp_path / "one"), "BAROGRAPH_PORT": str(port)}
+    with Serving(port, "serve", "--set", "store.mode=memory", env=env) as server:
+        assert server.config("store.shards") == "2"
+    with Serving(port, "serve", "--set", "store.mode=memory", "--config", str(tmp_path / "two"), env=env) as server:
+        assert server.config("store.shards") == "3"
+    result = run("serve", env={"BAROGRAPH_CONFIG": "/no/such/file"})
+    assert (result.returncode, "/no/such/file" in result.stderr) == (2, True)
+
+
 def test_every_key_is_an_environment_variable(tmp_path):
     """A value no key takes: the error must name the variable, so it was looked at."""
     keys = re.findall(r"^  ([a-z][\w.]*)", run("help", "serve").stdout, re.M)
