@@ -91,7 +91,8 @@ static const struct {
 };
 _Static_assert(COUNT_OF(types) == FILTER_TYPES, "every type has its row");
 
-bool filter_find_type(str name, enum filter_type *type) {
+/* By its exact lower-case name. */
+static bool find_type(str name, enum filter_type *type) {
     for (size_t i = 0; i < COUNT_OF(types); i++) {
         if (!str_eq(name, str_of(types[i].name)))
             continue;
@@ -255,7 +256,7 @@ enum rc filter_make(str type, str key, str text, bool group_by, struct arena *qu
     *filter = (struct filter){.group_by = group_by};
     if (type.n == 0)
         return err_set(err, RC_INVALID, "The filter type cannot be null or empty");
-    if (!filter_find_type(type, &filter->type))
+    if (!find_type(type, &filter->type))
         return err_set(err, RC_INVALID, "Could not find a tag value filter of the type: %.*s",
                        STR_ARG(type));
     filter->type_name = str_of(types[filter->type].name);

@@ -37,9 +37,6 @@ struct filter {
     struct filter_matcher *matcher;
 };
 
-/* Finds a type by its exact lower-case name. */
-bool filter_find_type(str name, enum filter_type *type);
-
 /* Name, description and an example of a type, for /api/config/filters. */
 void filter_describe(enum filter_type type, const char **name, const char **description,
                      const char **examples);

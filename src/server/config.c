@@ -105,7 +105,8 @@ enum rc config_parse_duration(str text, uint64_t *ms, struct err *err) {
                    STR_ARG(text));
 }
 
-enum rc config_parse_bytes(str text, uint64_t *bytes, struct err *err) {
+/* "64M" or plain bytes. */
+static enum rc parse_bytes(str text, uint64_t *bytes, struct err *err) {
     static const struct unit units[] = {
         {"k", 1 << 10},           {"ki", 1 << 10},           {"kib", 1 << 10},
         {"m", 1 << 20},           {"mi", 1 << 20},           {"mib", 1 << 20},
@@ -140,7 +141,7 @@ static enum rc parse(enum config_key key, str value, uint64_t *number, struct er
         rc = config_parse_duration(value, number, err);
         break;
     case CONFIG_BYTES:
-        rc = config_parse_bytes(value, number, err);
+        rc = parse_bytes(value, number, err);
         break;
     case CONFIG_NUMBER:
         if (!parse_scaled(value, NULL, 0, number))

@@ -176,6 +176,5 @@ static inline bool config_true(const struct config *config, enum config_key key)
     return config->number[key] != 0;
 }
 
-/* "500ms", "10s", "5m", "2h", "7d", "1w" or plain milliseconds; "64M" or plain bytes. */
+/* "500ms", "10s", "5m", "2h", "7d", "1w" or plain milliseconds. */
 enum rc config_parse_duration(str text, uint64_t *ms, struct err *err) MUST_USE;
-enum rc config_parse_bytes(str text, uint64_t *bytes, struct err *err) MUST_USE;

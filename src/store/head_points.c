@@ -24,7 +24,8 @@ static bool grow(void **array, size_t count, size_t size) {
     return true;
 }
 
-bool head_points_reserve(struct head_points *points, uint32_t more) {
+/* Makes room for `more` points; false when memory is out. */
+static bool reserve(struct head_points *points, uint32_t more) {
     if (points->capacity - points->count >= more)
         return true;
     if (points->borrowed || more > UINT32_MAX / 2 - points->count)
@@ -44,15 +45,6 @@ bool head_points_reserve(struct head_points *points, uint32_t more) {
     if (ok)
         points->capacity = capacity;
     return ok;
-}
-
-void head_points_add(struct head_points *points, int64_t time_ms, uint64_t bits, bool is_float) {
-    uint32_t i = points->count++;
-    if (i > 0 && time_ms <= points->time_ms[i - 1])
-        points->unordered = true;
-    points->time_ms[i] = time_ms;
-    points->bits[i] = bits;
-    points->is_float[i] = is_float;
 }
 
 /* Drops what was decoded at [count, count + n) and lies outside the range; times ascend. */
@@ -80,7 +72,7 @@ static void clip(struct head_points *points, uint32_t n, int64_t from_ms, int64_
 
 enum rc head_points_add_vector(struct head_points *points, const struct vector_summary *summary,
                                const uint8_t *payload, int64_t from_ms, int64_t to_ms) {
-    if (!head_points_reserve(points, LIMIT_VECTOR_POINTS))
+    if (!reserve(points, LIMIT_VECTOR_POINTS))
         return RC_NOMEM;
     uint64_t float_mask[LIMIT_VECTOR_POINTS / 64];
     struct points decoded = {.time_ms = points->time_ms + points->count,
@@ -147,7 +139,7 @@ static bool sort_merge(struct head_points *points) {
     uint32_t n = points->count;
     uint32_t *order = malloc(2 * (size_t)n * sizeof(*order));
     struct head_points sorted = {0};
-    bool ok = order != NULL && head_points_reserve(&sorted, n);
+    bool ok = order != NULL && reserve(&sorted, n);
     if (ok) {
         sort_order(points->time_ms, n, order, order + n);
         for (uint32_t i = 0; i < n; i++)

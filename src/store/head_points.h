@@ -24,12 +24,6 @@ struct head_points {
 
 void head_points_fini(struct head_points *points);
 
-/* Makes room for `more` points; false when memory is out. */
-bool head_points_reserve(struct head_points *points, uint32_t more) MUST_USE;
-
-/* Adds a point; there must be room. */
-void head_points_add(struct head_points *points, int64_t time_ms, uint64_t bits, bool is_float);
-
 /* Adds the points of a vector that lie in [from_ms, to_ms]; makes room itself. RC_CORRUPT if the
    payload is not sound. */
 enum rc head_points_add_vector(struct head_points *points, const struct vector_summary *summary,

@@ -80,9 +80,6 @@ bool index_reserve(struct index *index, const struct index_identity *identity,
                    const uint32_t *missing, uint32_t id,
                    struct index_reservation *reservation) MUST_USE;
 
-/* Gives back what of a reservation was not used. */
-void index_reserve_undo(struct index *index, struct index_reservation *reservation);
-
 /* Creates a series under an id never given. Room was reserved, the identity is complete and sorted
    and there is no such series. The write lock is held. */
 struct series *index_create_series(struct index *index, uint32_t id, uint32_t shard,

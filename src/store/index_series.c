@@ -98,7 +98,8 @@ static size_t series_bytes(uint32_t tag_count) {
     return sizeof(struct series) + tag_count * sizeof(struct series_tag);
 }
 
-void index_reserve_undo(struct index *index, struct index_reservation *reservation) {
+/* Gives back what of a reservation was not used. */
+static void undo_reservation(struct index *index, struct index_reservation *reservation) {
     for (uint32_t i = 0; i < reservation->text_count; i++) {
         struct index_name_text *text = reservation->texts[i];
         if (text != NULL)
@@ -143,7 +144,7 @@ bool index_reserve(struct index *index, const struct index_identity *identity,
     reservation->series = index_slab_alloc(index->series_slab, series_bytes(identity->tag_count));
     if (reservation->series != NULL && reserve_tables(index, identity, missing, id))
         return true;
-    index_reserve_undo(index, reservation);
+    undo_reservation(index, reservation);
     return false;
 }
 
@@ -297,7 +298,7 @@ static bool copy_missing_names(struct index *index, const struct series_key *key
             continue;
         struct index_name_text *text = index_names_copy(&index->names[kind_at(i)], name_at(key, i));
         if (text == NULL) {
-            index_reserve_undo(index, reservation);
+            undo_reservation(index, reservation);
             return false;
         }
         reservation->texts[reservation->text_count++] = text;
@@ -343,7 +344,7 @@ static enum rc create_locked(struct index *index, const struct series_key *key, 
     create_names(index, resolved, &reservation);
     make_identity(key, resolved, &identity);
     *out = index_create_series(index, id, shard, &identity, &reservation);
-    index_reserve_undo(index, &reservation);
+    undo_reservation(index, &reservation);
     return RC_OK;
 }
 

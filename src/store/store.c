@@ -38,10 +38,6 @@ struct budget *store_budget(struct store *store) {
     return store->options.budget;
 }
 
-const struct clock *store_clock(struct store *store) {
-    return store->options.clock;
-}
-
 struct epoch_domain *store_epochs(struct store *store) {
     return store->epochs;
 }

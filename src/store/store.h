@@ -64,7 +64,6 @@ enum rc store_close(struct store *store, struct err *err);
 
 struct index *store_index(struct store *store);
 struct budget *store_budget(struct store *store);
-const struct clock *store_clock(struct store *store);
 
 /* Who holds series or names across calls (a query, from selection to the last result) pins this
    meanwhile. */

@@ -100,7 +100,7 @@ int64_t store_cutoff_ms(struct store *store, uint32_t metric_uid) {
     return cutoff_at(store, metric_uid, clock_wall_ms(store->options.clock));
 }
 
-void store_retention_forget(struct store *store) {
+static void forget_durations(struct store *store) {
     for (uint32_t i = 0; i < RETENTION_PAGES; i++) {
         struct retention_page *page = atomic_load(&store->retention[i]);
         for (uint32_t k = 0; page != NULL && k < RETENTION_PAGE; k++)
@@ -252,7 +252,7 @@ static void remove_series(struct store *store, const uint32_t *ids, uint32_t cou
             index_remove(store->index, series);
     }
     atomic_fetch_add(&store->generation, 1);
-    store_retention_forget(store);
+    forget_durations(store);
     rwlock_unlock(&store->removal);
 }
 

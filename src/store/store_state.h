@@ -167,7 +167,6 @@ enum rc store_checkpoint_heads(struct store *store, struct err *err) MUST_USE;
 enum rc store_compact_step(struct store *store, bool *done, struct err *err) MUST_USE;
 
 /* store_retention.c */
-void store_retention_forget(struct store *store);
 /* Looks whether the wall clock has jumped. With `maintenance` held, about every second. */
 void store_clock_look(struct store *store);
 enum rc store_retention_run(struct store *store, struct err *err) MUST_USE;
