@@ -61,7 +61,8 @@ fuzz: ## every fuzz target for FUZZ_SECONDS each (libFuzzer, clang)
 bench: ## the benchmarks as a table, peers side by side
 	BUILD=build-bench sh bench/run.sh
 
-cover: ## line coverage of the unit tests
+cover: ## line coverage of the unit tests (gcovr)
+	@command -v gcovr >/dev/null || { echo "gcovr is not installed (./dev cover installs it)" >&2; exit 1; }
 	meson setup build-cover -Db_coverage=true --reconfigure >/dev/null 2>&1 || meson setup build-cover -Db_coverage=true
 	ninja -C build-cover && meson test -C build-cover && ninja -C build-cover coverage-text
 
