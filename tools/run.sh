@@ -3,15 +3,26 @@
 set -eu
 program=$1
 shift
-data=${BAROGRAPH_DATA_DIR:-data}
-port=4242
-next=
+data=${BAROGRAPH_STORE_DATA_DIR:-${BAROGRAPH_DATA_DIR:-data}}
+port=${BAROGRAPH_TSD_NETWORK_PORT:-${BAROGRAPH_PORT:-4242}}
+
+option() {
+    case $1=$2 in
+        --port=* | --set=tsd.network.port=*) port=${2#tsd.network.port=} ;;
+        --data-dir=* | --set=store.data_dir=*) data=${2#store.data_dir=} ;;
+    esac
+}
+name=
 for argument; do
-    [ "$next" = port ] && port=$argument
-    next=
+    if [ -n "$name" ]; then
+        option "$name" "$argument"
+        name=
+        continue
+    fi
     case $argument in
-        --port) next=port ;;
-        --port=*) port=${argument#--port=} ;;
+        --auto-metric) ;;
+        --*=*) option "${argument%%=*}" "${argument#*=}" ;;
+        *) name=$argument ;;
     esac
 done
 

@@ -57,6 +57,39 @@ def data(tmp_path):
     return str(tmp_path / "data")
 
 
+# ---- the first minute ----
+
+@pytest.mark.parametrize("arguments, env", [
+    (("--port", "{port}", "--data-dir", "{data}"), {}),
+    (("--auto-metric", "--set", "tsd.network.port={port}", "--data-dir={data}"), {}),
+    ((), {"BAROGRAPH_PORT": "{port}", "BAROGRAPH_DATA_DIR": "{data}"}),
+])
+def test_what_a_newcomer_is_told_to_try_works(tmp_path, arguments, env):
+    """`./dev run` ends in this script: the commands it prints are run as they are."""
+    values = {"port": str(free_port()), "data": data(tmp_path)}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("BAROGRAPH_")}
+    environment.update({k: v.format(**values) for k, v in env.items()})
+    process = subprocess.Popen(["sh", str(ROOT / "tools" / "run.sh"), PROGRAM, *(a.format(**values) for a in arguments)],
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
+    try:
+        said = ""
+        while "Stop with" not in said:
+            line = process.stdout.readline()
+            assert line != "", said
+            said += line
+        assert f"http://127.0.0.1:{values['port']}/" in said and f"in {values['data']}/" in said
+        commands = re.findall(r"^  .{15} ((?:echo|curl) .*)", said, re.M)
+        answers = [subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30).stdout
+                   for command in commands]
+        assert len(answers) == 4 and answers[0] == ""
+        assert json.loads(answers[1]) == {"success": 1, "failed": 0, "errors": []}
+        assert [result["tags"]["room"] for result in json.loads(answers[2])] == ["north", "south"]
+        assert json.loads(answers[3])[0]["metric"] == "host.load.1m"
+    finally:
+        process.terminate()
+        assert process.wait(60) == 0
+
+
 # ---- ways to say it ----
 
 @pytest.mark.sanitized
