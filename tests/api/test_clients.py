@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from conftest import Server
+from conftest import Server, unavailable
 
 T = 1356998400
 TRANSCRIPTS = pathlib.Path(__file__).parent / "transcripts"
@@ -245,9 +245,9 @@ def collected(directory):
     return values
 
 
-@pytest.mark.skipif(COLLECTD is None, reason="collectd IS NOT INSTALLED (Debian: collectd-core): "
-                    "the only test with a real collector does not run")
 def test_collectd_feeds_the_server(make_server, tmp_path):
+    if COLLECTD is None:
+        unavailable("collectd is not installed (./dev test installs it)")
     server = make_server()
     (tmp_path / "collectd.conf").write_text(COLLECTD_CONF.format(directory=tmp_path, port=server.port))
     collectd = subprocess.Popen([COLLECTD, "-f", "-C", str(tmp_path / "collectd.conf")])

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from conftest import PROGRAM, Server, free_port
+from conftest import PROGRAM, Server, free_port, unavailable
 
 SEED = int(os.environ.get("TEST_SEED", random.randrange(1 << 32)))
 T = 1356998400
@@ -474,7 +474,7 @@ def small_disk(tmp_path):
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(directory)],
                              capture_output=True, check=False)
     if mounted.returncode != 0:
-        pytest.skip("file systems cannot be mounted here; the faulty medium of the unit tests has to do")
+        unavailable("file systems cannot be mounted here; the faulty medium of the unit tests has to do")
     yield directory, lambda: subprocess.run(["mount", "-o", "remount,size=64m", str(directory)], check=True)
     subprocess.run(["umount", "-l", str(directory)], check=True)
 

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from conftest import PROGRAM, ROOT, Server
+from conftest import PROGRAM, ROOT, Server, unavailable
 
 BUILD = pathlib.Path(PROGRAM).resolve().parent
 EXAMPLE = ROOT / "examples" / "embedded.c"
@@ -80,7 +80,7 @@ def test_a_program_built_for_the_shared_library_needs_no_other(tmp_path):
 def test_the_header_is_fit_for_c_plus_plus(tmp_path):
     compiler = shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
-        pytest.skip("no C++ compiler here")
+        unavailable("there is no C++ compiler")
     source = tmp_path / "plus.cc"
     source.write_text("""#include <barograph.h>
 int main() {
