@@ -337,7 +337,9 @@ void http_meta_search(struct http_request *request) {
     static const char *const plugin_types[] = {"tsmeta", "tsmeta_summary", "tsuids", "uidmeta",
                                                "annotation"};
     if (request->verb != HTTP_GET && request->verb != HTTP_POST) {
-        http_reply_error(request, 400, "Unsupported HTTP request method", "");
+        char details[64];
+        snprintf(details, sizeof(details), "Unsupported method: %.32s", request->method);
+        http_reply_error(request, 400, "Unsupported HTTP request method", details);
         return;
     }
     if (str_eq(request->rest, STR("lookup"))) {
@@ -465,7 +467,7 @@ void http_meta_serializers(struct http_request *request) {
 }
 
 void http_meta_dropcaches(struct http_request *request) {
-    if (!http_allow(request, 1u << HTTP_GET | 1u << HTTP_POST | 1u << HTTP_DELETE))
+    if (!http_allow(request, 1u << HTTP_GET | 1u << HTTP_DELETE))
         return;
     store_trim(request->instance->store);
     if (request->api)

@@ -194,6 +194,28 @@ def test_methods(server):
     assert error(server.get("/api/query?method_override=x")) == (405, "Unknown or unsupported method override value")
 
 
+@pytest.mark.parametrize("path, verbs", [
+    ("/api/put", "POST"), ("/api/query", "GET POST DELETE"), ("/api/query/last", "GET POST DELETE"),
+    ("/api/suggest", "GET POST"), ("/api/aggregators", "GET POST"), ("/api/config", "GET POST"),
+    ("/api/config/filters", "GET POST"), ("/api/version", "GET POST"), ("/api/serializers", "GET POST"),
+    ("/api/stats", "GET POST"), ("/api/dropcaches", "GET DELETE"), ("/aggregators", "GET POST"),
+    ("/version", "GET POST"), ("/stats", "GET POST"), ("/metrics", "GET"),
+])
+def test_each_endpoint_has_its_verbs(server, path, verbs):
+    refused = {verb for verb in ("GET", "POST", "PUT", "DELETE") if server.request(verb, path).status == 405}
+    assert refused == {"GET", "POST", "PUT", "DELETE"} - set(verbs.split())
+    for verb in refused if path.startswith("/api/") else ():
+        assert server.request(verb, path).json()["error"]["details"] == \
+            f"The HTTP method [{verb}] is not permitted for this endpoint"
+
+
+def test_a_search_by_another_verb_is_400_as_in_opentsdb(server):
+    for verb in ("PUT", "DELETE"):
+        reply = server.request(verb, "/api/search/lookup?m=cpu")
+        assert reply.status == 400 and reply.json()["error"] == {
+            "code": 400, "message": "Unsupported HTTP request method", "details": f"Unsupported method: {verb}"}
+
+
 def test_cross_origin(make_server):
     server = make_server("tsd.http.request.cors_domains=http://a.example,http://b.example")
     reply = server.request("OPTIONS", "/api/version", headers={"Origin": "http://A.example"})
