@@ -61,10 +61,13 @@ fuzz: ## every fuzz target for FUZZ_SECONDS each (libFuzzer, clang)
 bench: ## the benchmarks as a table, peers side by side
 	BUILD=build-bench sh bench/run.sh
 
-cover: ## line coverage of the unit tests (gcovr)
+cover: ## line coverage of the unit tests and the smoke tests of the server (gcovr)
 	@command -v gcovr >/dev/null || { echo "gcovr is not installed (./dev cover installs it)" >&2; exit 1; }
 	meson setup build-cover -Db_coverage=true --reconfigure >/dev/null 2>&1 || meson setup build-cover -Db_coverage=true
-	ninja -C build-cover && meson test -C build-cover && ninja -C build-cover coverage-text
+	ninja -C build-cover && meson test -C build-cover
+	TEST_PROGRAM=$(CURDIR)/build-cover/barograph $(PYTHON) -m pytest -q -m sanitized tests/api
+	ninja -C build-cover coverage-text
+	@tail -n 2 build-cover/meson-logs/coverage.txt
 
 format: ## clang-format the tree
 	clang-format -i $$(git ls-files '*.c' '*.h')
