@@ -19,6 +19,8 @@ import urllib.parse
 
 import pytest
 
+from needs import need, unavailable
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUT = ROOT / "build" / "images"
 NAMES = ("barograph", "barograph-tools", "sensorlog")
@@ -28,18 +30,6 @@ WAIT_SECONDS = 60
 # What every container here is run with unless a test says otherwise.
 LOCKED_DOWN = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--memory", "512m",
                "--memory-swap", "512m")
-
-
-def unavailable(reason):
-    if os.environ.get("CI"):
-        pytest.fail(f"CI must run this: {reason}")
-    pytest.skip(reason)
-
-
-def need(*programs):
-    for program in programs:
-        if shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin") is None:
-            unavailable(f"{program} is not installed (./dev test installs it)")
 
 
 def wait_for(condition, seconds=WAIT_SECONDS, what="it"):

@@ -4,13 +4,13 @@ import importlib.util
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 
-import pytest
 import yaml
+
+from needs import need, unavailable
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = pathlib.Path(__file__).resolve().parent
@@ -33,19 +33,6 @@ def config_keys():
 
 def variable(key):
     return "BAROGRAPH_" + re.sub(r"[^A-Za-z0-9]", "_", key).upper()
-
-
-def unavailable(reason):
-    """Skips the test and says why; in CI, where everything is there, that is a failure."""
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-def need(*programs):
-    for program in programs:
-        if shutil.which(program) is None:
-            unavailable(f"{program} is missing (./dev test installs it)")
 
 
 @functools.lru_cache(maxsize=None)
@@ -111,13 +98,7 @@ def helm_text(values=None, *arguments):
                               file.name, *arguments))
 
 
-def has_kube():
-    return re.search(r"^\s*kube\b", run(PROGRAM, "help").stdout, re.M) is not None
-
-
 def kube_text():
-    if not has_kube():
-        pytest.skip("this program has no `kube` command")
     return output_of(run(PROGRAM, "kube", DOCKERFILE))
 
 

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from manifests import (CHART, EVERYTHING, VALUE_SETS, api_tests, config_keys, documents, helm,
-                       helm_text, need, rendered)
+                       helm_text, rendered)
+from needs import need
 
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())

@@ -12,7 +12,8 @@ import time
 
 import pytest
 
-from conftest import LOCKED_DOWN, NAMES, OUT, ROOT, build_images, need, wait_for
+from conftest import LOCKED_DOWN, NAMES, OUT, ROOT, build_images, wait_for
+from needs import need
 
 START = 1700000000
 DOCKERFILES = {"barograph": "deploy/images/barograph/Dockerfile", "barograph-tools": "deploy/images/tools/Dockerfile",

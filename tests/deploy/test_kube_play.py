@@ -19,7 +19,8 @@ import pytest
 import requests
 import yaml
 
-from manifests import PROGRAM, ROOT, VERSION, api_tests, need, rendered, unavailable, workload
+from manifests import PROGRAM, ROOT, VERSION, api_tests, rendered, workload
+from needs import need, unavailable
 
 IMAGE = f"localhost/barograph:{VERSION}"
 BUILT_IMAGE = ROOT / "build" / "images" / "barograph.tar"
