@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from conftest import Server, unavailable
+from conftest import unavailable
 
 T = 1356998400
 TRANSCRIPTS = pathlib.Path(__file__).parent / "transcripts"

@@ -6,8 +6,6 @@ import socket
 import threading
 import time
 
-import pytest
-
 from conftest import Server
 
 T = 1356998400
