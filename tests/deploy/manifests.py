@@ -36,13 +36,19 @@ def variable(key):
 
 
 @functools.lru_cache(maxsize=None)
+def fetch_tools():
+    """Why they cannot be had, or nothing. Tried once: without a network each try takes minutes."""
+    made = subprocess.run(["sh", str(HERE / "tools.sh"), str(BUILD)], text=True, capture_output=True,
+                          env=dict(os.environ, PYTHON=sys.executable))
+    return made.stdout + made.stderr + "failed" if made.returncode != 0 else ""
+
+
 def tools():
     """The folder of helm, kubectl and the schemas; the test is skipped where they cannot be had."""
     need("npm")
-    made = subprocess.run(["sh", str(HERE / "tools.sh"), str(BUILD)], text=True, capture_output=True,
-                          env=dict(os.environ, PYTHON=sys.executable))
-    if made.returncode != 0:
-        unavailable(f"helm, kubectl and the schemas cannot be fetched:\n{made.stdout}{made.stderr}")
+    failure = fetch_tools()
+    if failure:
+        unavailable(f"helm, kubectl and the schemas cannot be fetched:\n{failure}")
     return BUILD
 
 
