@@ -232,11 +232,8 @@ static const struct preference {
     const char *key;
     const char *value;
     const char *variable;
-    bool only_in_memory;
 } preferences[] = {
-    {"log.format", "json", "BAROGRAPH_LOG_FORMAT", false},
-    /* The new Pod is there before the old one stops: time for the Service to notice. */
-    {"server.drain_delay", "5s", "BAROGRAPH_SERVER_DRAIN_DELAY", true},
+    {"log.format", "json", "BAROGRAPH_LOG_FORMAT"},
 };
 
 static bool is_set(const struct cluster *cluster, const char *variable) {
@@ -250,8 +247,7 @@ static enum rc add_preferences(struct reading *reading) {
     const struct cluster_server *server = reading->options->server;
     for (size_t i = 0; i < COUNT_OF(preferences); i++) {
         const struct preference *p = &preferences[i];
-        if (is_set(reading->cluster, p->variable) ||
-            (p->only_in_memory && !cluster_in_memory(reading->cluster)))
+        if (is_set(reading->cluster, p->variable))
             continue;
         TRY(server->set(server->context, str_of(p->key), str_of(p->value), NULL));
         TRY(add_setting(reading, str_of(p->key), str_of(p->value)));

@@ -326,8 +326,7 @@ void manifests_write(const struct cluster *cluster, const struct manifests_origi
         write_network_policy(&m);
     manifests_workload(&m);
     write_service(&m, false);
-    if (!cluster_in_memory(cluster))
-        write_service(&m, true);
+    write_service(&m, true);
     write_disruption_budget(&m);
     if (cluster->text[CLUSTER_INGRESS_HOST].n > 0)
         write_ingress(&m);

@@ -161,17 +161,21 @@ void manifests_workload(struct manifests *m) {
     manifests_begin(m, "apps/v1", in_memory ? "Deployment" : "StatefulSet", value(m, CLUSTER_NAME));
     yaml_close(y);
     if (in_memory)
-        yaml_comment(y,
-                     "A Deployment, because there is no volume to keep with the Pod; the new Pod "
-                     "is ready before the old one stops (RollingUpdate).");
+        yaml_comment(y, "A Deployment, because there is no volume to keep with the Pod; recreated, "
+                        "because two Pods at a time would be two stores behind one address.");
     else
         yaml_comment(y,
                      "A StatefulSet, because the volume belongs to the Pod, and the old Pod must "
                      "be gone before a new one opens it.");
     yaml_open(y, "spec");
     yaml_number(y, "replicas", m->cluster->number[CLUSTER_REPLICAS]);
-    if (!in_memory)
+    if (in_memory) {
+        yaml_open(y, "strategy");
+        yaml_text(y, "type", STR("Recreate"));
+        yaml_close(y);
+    } else {
         yaml_text(y, "serviceName", buf_view(&m->headless));
+    }
     yaml_open(y, "selector");
     yaml_open(y, "matchLabels");
     manifests_selector(m);

@@ -108,6 +108,12 @@ def kube_text():
     return output_of(run(PROGRAM, "kube", DOCKERFILE))
 
 
+def kube_memory_text():
+    """The project's own Dockerfile, but for its storage."""
+    text = re.sub(r'(?<=cluster\.storage=)"[^"]*"', '"none"', DOCKERFILE.read_text())
+    return output_of(run(PROGRAM, "kube", "-", input=text))
+
+
 # Values that switch everything on, and the ones that change what a renderer decides by itself.
 EVERYTHING = {
     "config": {"tsd.network.backlog": 1048576, "tsd.core.auto_create_metrics": False,
@@ -152,6 +158,7 @@ RENDERERS |= {f"kustomize {overlay} with all": functools.partial(kustomize_text,
               for overlay in OVERLAYS}
 RENDERERS |= {f"helm {name}": functools.partial(helm_text, values) for name, values in VALUE_SETS.items()}
 RENDERERS["barograph kube"] = kube_text
+RENDERERS["barograph kube memory"] = kube_memory_text
 
 
 @functools.lru_cache(maxsize=None)

@@ -155,6 +155,8 @@ def database_complaints(manifests, owner, labels, spec, optional):
     in_memory = variables.get("BAROGRAPH_STORE_MODE") == "memory"
     if in_memory != (owner["kind"] == "Deployment"):
         yield "is durable in a Deployment, or in memory in a StatefulSet"
+    if in_memory and owner["spec"].get("strategy") != {"type": "Recreate"}:
+        yield "has a new pod beside the old one for a while: two stores behind one address"
     mounts = {mount["mountPath"] for mount in container.get("volumeMounts", ())}
     if not in_memory and variables.get("BAROGRAPH_STORE_DATA_DIR", "/data") not in mounts:
         yield "does not keep its data on a volume"

@@ -144,9 +144,12 @@ def test_a_volume_makes_a_stateful_set():
 
 def test_no_volume_makes_a_deployment():
     named = manifests(storage="none")
-    assert "StatefulSet" not in named and "Service 2" not in named
+    assert "StatefulSet" not in named
+    # Two at a time would be two stores behind one address.
+    assert named["Deployment"]["spec"]["strategy"] == {"type": "Recreate"}
     container, = pod_of(named)["containers"]
     assert "volumeMounts" not in container and "cpu" not in container["resources"]["limits"]
+    assert "BAROGRAPH_SERVER_DRAIN_DELAY" not in named["ConfigMap"]["data"]
     assert named["ConfigMap"]["data"]["BAROGRAPH_STORE_MODE"] == "memory"
     assert named["PodDisruptionBudget"]["spec"]["maxUnavailable"] == 0
 

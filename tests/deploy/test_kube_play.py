@@ -202,7 +202,7 @@ def test_the_durable_server_runs_confined_and_keeps_its_data(podman, renderer):
         put_and_query(port, 4712)
 
 
-@pytest.mark.parametrize("renderer", ["kustomize memory", "helm memory"])
+@pytest.mark.parametrize("renderer", ["kustomize memory", "helm memory", "barograph kube memory"])
 def test_the_server_without_a_disk_runs_as_a_deployment(podman, renderer):
     port = api_tests().free_port()
     docs, claims = playable(rendered(renderer), port)

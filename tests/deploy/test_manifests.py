@@ -149,6 +149,12 @@ def test_the_policy_notices_a_defect(defect, expected):
     assert any(expected in complaint for complaint in policy.complaints(manifests))
 
 
+def test_the_policy_notices_two_stores_behind_one_address():
+    manifests = rendered("kustomize memory")
+    workload(manifests)["spec"]["strategy"] = {"type": "RollingUpdate"}
+    assert [c for c in policy.complaints(manifests) if "two stores behind one address" in c]
+
+
 # ---- the renderers agree, and so do they with the project ----
 
 def shape(name):
@@ -166,6 +172,13 @@ def shape(name):
         "claims": [claim["spec"] for claim in workload(manifests)["spec"].get("volumeClaimTemplates", ())],
         "selector": set(workload(manifests)["spec"]["selector"]["matchLabels"]),
         "services": [each["spec"]["ports"][0]["port"] for each in manifests if each["kind"] == "Service"],
+        # When its controller ends the old pod, and whether a node may be drained.
+        "strategy": workload(manifests)["spec"].get("strategy"),
+        "budget": [(each["spec"].get("minAvailable"), each["spec"].get("maxUnavailable"))
+                   for each in manifests if each["kind"] == "PodDisruptionBudget"],
+        "delay": one(manifests, "ConfigMap")["data"].get("BAROGRAPH_SERVER_DRAIN_DELAY", "0s"),
+        "mode": one(manifests, "ConfigMap")["data"]["BAROGRAPH_STORE_MODE"],
+        "egress": one(manifests, "NetworkPolicy")["spec"]["egress"],
     }
 
 
@@ -174,8 +187,14 @@ def test_the_renderers_agree(other):
     assert shape(other) == shape("kustomize single")
 
 
-def test_the_renderers_agree_about_memory_mode():
-    assert shape("helm memory") == shape("kustomize memory")
+@pytest.mark.parametrize("other", ["helm memory", "barograph kube memory"])
+def test_the_renderers_agree_about_memory_mode(other):
+    assert shape(other) == shape("kustomize memory")
+
+
+def test_in_memory_the_old_pod_is_gone_before_the_new_one_starts():
+    """Two at a time would be two stores behind one address."""
+    assert shape("kustomize memory")["strategy"] == {"type": "Recreate"}
 
 
 def test_the_image_is_of_the_project_s_version():

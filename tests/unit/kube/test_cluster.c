@@ -98,7 +98,6 @@ static void server_keys_become_variables_in_order(void **state) {
               STR(""), STR(""), &outcome);
     static const char *const expected[][2] = {{"BAROGRAPH_LOG_FORMAT", "text"},
                                               {"BAROGRAPH_SELF_FORWARD", "a"},
-                                              {"BAROGRAPH_SERVER_DRAIN_DELAY", "5s"},
                                               {"BAROGRAPH_STORE_RETENTION", "*:7d"}};
     assert_string_equal(outcome.problems.text.p, "");
     assert_int_equal(outcome.cluster.setting_count, COUNT_OF(expected));

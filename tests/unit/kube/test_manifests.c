@@ -62,7 +62,8 @@ static void objects_come_in_order(void **state) {
     snprintf(expected, sizeof(expected), "%sStatefulSet Service Service PodDisruptionBudget ",
              common);
     expect_kinds(P "storage", "1Gi", expected);
-    snprintf(expected, sizeof(expected), "%sDeployment Service PodDisruptionBudget ", common);
+    snprintf(expected, sizeof(expected), "%sDeployment Service Service PodDisruptionBudget ",
+             common);
     expect_kinds(P "storage", "none", expected);
     expect_kinds(P "network-policy", "false",
                  "Namespace ServiceAccount ConfigMap StatefulSet Service Service "
