@@ -12,8 +12,9 @@
 #include "wire/put_json.h"
 
 #include <stdio.h>
+#include <string.h>
 
-enum { ERRORS_BYTES_MAX = 16 << 20 };
+enum { ERRORS_BYTES_MAX = 16 << 20, LOSS_BYTES = 160, REASON_BYTES = 256 };
 
 struct put {
     struct http_request *request;
@@ -21,7 +22,8 @@ struct put {
     bool summary, details, sync;
     uint32_t sync_timeout_ms;
     bool timeout_given;
-    uint64_t failed; /* rejected by themselves */
+    uint64_t failed;           /* rejected by themselves */
+    char reason[REASON_BYTES]; /* why the first of them was */
     uint64_t stored;
     uint64_t lost; /* good, but the store could not take them */
     uint64_t timeouts;
@@ -70,12 +72,16 @@ static void put_error(struct put *put, const struct put_json_point *point, const
     json_out_object_end(json);
 }
 
-/* The counts are always right; the list ends where memory does. */
+/* The counts are always right; the list ends where memory does. Without a point: for all that the
+   store did not take, which are no longer at hand. */
 static void add_error(struct put *put, const struct put_json_point *point, const char *text) {
+    static const struct put_json_point none = {.raw = {"null", 4}};
+    if (put->reason[0] == '\0')
+        snprintf(put->reason, sizeof(put->reason), "%s", text);
     if (!put->details || put->errors_full)
         return;
     size_t before = put->errors.n;
-    put_error(put, point, text);
+    put_error(put, point == NULL ? &none : point, text);
     put->errors_full = put->errors.failed || put->errors.n > ERRORS_BYTES_MAX;
     if (put->errors.failed)
         put->errors.n = before;
@@ -115,6 +121,11 @@ static void give_writer_back(struct put *put) {
     put->writer = NULL;
 }
 
+static void report_loss(const struct put *put) {
+    report(REPORT_WARN, REPORT_CLIENT, "%s /api/put: %llu points not stored: %s",
+           put->request->peer, (unsigned long long)put->lost, put->store_err.message);
+}
+
 /* Waits for the commit of what was stored. */
 static void wait_for_commit(struct put *put, uint64_t commit) {
     if (put->stored == 0)
@@ -129,6 +140,7 @@ static void wait_for_commit(struct put *put, uint64_t commit) {
     } else {
         put->lost += put->stored;
         put->store_err = err;
+        report_loss(put);
     }
     put->stored = 0;
 }
@@ -139,10 +151,45 @@ static int status_of(const struct put *put) {
     return put->failed > 0 || put->timeouts > 0 ? 400 : put->summary || put->details ? 200 : 204;
 }
 
+/* Clients that do not read answers are sent to the log by the answer itself. */
+static void report_rejections(const struct put *put) {
+    if (put->failed > 0)
+        report(REPORT_INFO, REPORT_CLIENT, "%s /api/put: %llu points rejected, the first: %s",
+               put->request->peer, (unsigned long long)put->failed, put->reason);
+}
+
+static void describe_loss(const struct put *put, char *text, size_t size) {
+    snprintf(text, size, "%s: %llu data points were not stored",
+             put->store_err.rc == RC_THROTTLE ? "Please throttle" : "Storage exception",
+             (unsigned long long)put->lost);
+}
+
+/* Why points were lost, as any other answer with a status like that has it. */
+static void write_loss(const struct put *put, struct json_out *json) {
+    char message[LOSS_BYTES];
+    describe_loss(put, message, sizeof(message));
+    json_out_key(json, STR("error"));
+    json_out_object(json);
+    json_out_key(json, STR("code"));
+    json_out_int(json, 503);
+    json_out_key(json, STR("message"));
+    json_out_string(json, str_of(message));
+    json_out_key(json, STR("details"));
+    json_out_string(json, str_of(put->store_err.message));
+    json_out_object_end(json);
+}
+
 static void reply_counts(struct put *put, int status) {
     struct http_reply *reply = &put->request->reply;
     struct json_out json = {.out = &reply->body};
     reply->status = status;
+    if (put->lost > 0) {
+        char message[LOSS_BYTES + sizeof(put->store_err.message)];
+        describe_loss(put, message, LOSS_BYTES);
+        size_t n = strlen(message);
+        snprintf(message + n, sizeof(message) - n, ": %s", put->store_err.message);
+        add_error(put, NULL, message);
+    }
     json_out_object(&json);
     json_out_key(&json, STR("success"));
     json_out_int(&json, (int64_t)put->stored);
@@ -159,6 +206,8 @@ static void reply_counts(struct put *put, int status) {
             json_out_raw(&json, buf_view(&put->errors));
         json_out_array_end(&json);
     }
+    if (put->lost > 0)
+        write_loss(put, &json);
     json_out_object_end(&json);
 }
 
@@ -169,10 +218,8 @@ static void reply(struct put *put) {
     } else if (put->summary || put->details) {
         reply_counts(put, status);
     } else if (put->lost > 0) {
-        char message[160];
-        snprintf(message, sizeof(message), "%s: %llu data points were not stored",
-                 put->store_err.rc == RC_THROTTLE ? "Please throttle" : "Storage exception",
-                 (unsigned long long)put->lost);
+        char message[LOSS_BYTES];
+        describe_loss(put, message, sizeof(message));
         http_reply_error(put->request, 503, message, put->store_err.message);
     } else if (put->timeouts > 0) {
         char message[160];
@@ -208,8 +255,7 @@ static void store(struct put *put) {
     uint64_t commit;
     if (put_writer_flush(put->writer, &put->stored, &commit, &put->store_err) < 0) {
         put->lost = pending - put->stored;
-        report(REPORT_WARN, REPORT_CLIENT, "%s /api/put: %llu points not stored: %s",
-               put->request->peer, (unsigned long long)put->lost, put->store_err.message);
+        report_loss(put);
     }
     give_writer_back(put);
     wait_for_commit(put, commit);
@@ -252,6 +298,7 @@ void http_put_handle(struct http_request *request) {
     put.json.out = &put.errors;
     put_writer_begin(put.writer);
     if (parse_body(&put)) {
+        report_rejections(&put);
         store(&put);
         reply(&put);
     } else {

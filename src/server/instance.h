@@ -57,6 +57,7 @@ struct instance {
     struct series_key_rules rules;
     struct instance_counters counters;
     _Atomic enum instance_state state;
+    _Atomic int64_t refusal_told_ns; /* when the log was last told that memory refuses points */
     char host[256];
     uint16_t port; /* as bound */
     int64_t started_ms;

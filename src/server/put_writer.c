@@ -1,6 +1,8 @@
 #include "server/put_writer.h"
 
 #include "base/check.h"
+#include "os/clock.h"
+#include "server/report.h"
 #include "store/key_cache.h"
 
 #include <math.h>
@@ -11,7 +13,10 @@ enum {
     CACHE_SHARE = 16, /* a cache may take a 16th of the memory limit, but not more than: */
     CACHE_BYTES_MAX = 96 << 20,
     KEEP_POINTS_MAX = 1 << 18, /* columns longer than this are given back after the batch */
+    REFUSAL_TOLD_S = 60,
 };
+
+static const int64_t NS_PER_S = 1000000000;
 
 struct put_writer {
     struct instance *instance;
@@ -107,13 +112,33 @@ static enum rc resolve(struct put_writer *writer, str metric, str tags, put_writ
     return RC_OK;
 }
 
+/* A state that every point may meet: one line says it for a while, whoever writes. */
+static void tell_of_refusal(struct instance *instance, const struct err *err) {
+    int64_t now = clock_monotonic_ns();
+    int64_t told = atomic_load_explicit(&instance->refusal_told_ns, memory_order_relaxed);
+    if ((told == 0 || now - told > REFUSAL_TOLD_S * NS_PER_S) &&
+        atomic_compare_exchange_strong(&instance->refusal_told_ns, &told, now))
+        report(REPORT_WARN, REPORT_STORE, "points are refused: %s", err->message);
+}
+
+static enum rc refuse(struct put_writer *writer, enum rc rc, const struct err *err) {
+    if (rc == RC_THROTTLE || rc == RC_LIMIT || rc == RC_NOMEM)
+        tell_of_refusal(writer->instance, err);
+    return rc;
+}
+
 enum rc put_writer_add(struct put_writer *writer, str metric, str tags, put_writer_split *split,
                        void *context, int64_t time_ms, struct value value, struct err *err) {
-    if (UNLIKELY(writer->count == writer->capacity) && !grow(writer))
-        return err_set(err, RC_THROTTLE, "the server is over its memory budget, retry later");
+    if (UNLIKELY(writer->count == writer->capacity) && !grow(writer)) {
+        err_set(err, RC_THROTTLE, "the server is over its memory budget, retry later");
+        return refuse(writer, RC_THROTTLE, err);
+    }
     struct series *series = key_cache_find(writer->cache, metric, tags);
-    if (UNLIKELY(series == NULL))
-        TRY(resolve(writer, metric, tags, split, context, &series, err));
+    if (UNLIKELY(series == NULL)) {
+        enum rc rc = resolve(writer, metric, tags, split, context, &series, err);
+        if (UNLIKELY(rc < 0))
+            return refuse(writer, rc, err);
+    }
     size_t at = writer->count++;
     writer->series[at] = series;
     writer->time_ms[at] = time_ms;

@@ -57,7 +57,8 @@ static void put_failed(struct telnet_session *session, const struct err *err) {
         instance_count(&counters->errors_illegal_arguments, 1);
     }
     snprintf(text, sizeof(text), "%s%s", prefix, err->message);
-    report(REPORT_DEBUG, REPORT_CLIENT, "%s put: %s", session->peer, text);
+    bool client = err->rc == RC_INVALID || err->rc == RC_NOT_FOUND;
+    report(client ? REPORT_INFO : REPORT_DEBUG, REPORT_CLIENT, "%s put: %s", session->peer, text);
     reply_error(session, "put", text);
 }
 

@@ -40,6 +40,10 @@ struct log_options {
                                     with RC_THROTTLE beyond it: 64 MiB */
     uint32_t retry_interval_ms;  /* while failing: 1000 */
     struct budget *budget;       /* charged for the buffers; may be NULL */
+    /* Called when the log begins to fail, with the reason, and (NULL) when it is written again.
+       From the log's thread or that of log_open, without a lock; may be NULL. */
+    void (*tell)(void *context, const struct err *failure);
+    void *tell_context;
 };
 
 /* What replay found. Damage is reported, never fatal. */

@@ -206,7 +206,9 @@ static void swap_buffers(struct log *log) {
         log_record_begins_commit(log->flushing.p, log->durable);
 }
 
-static void settle(struct log *log, enum rc rc, const struct err *err, int64_t took_ns) {
+/* True if the log began or ceased to fail. */
+static bool settle(struct log *log, enum rc rc, const struct err *err, int64_t took_ns) {
+    bool turned = log->failing != (rc != RC_OK);
     log->failing = rc != RC_OK;
     if (rc == RC_OK) {
         log->durable += log->flushing_bytes;
@@ -218,6 +220,13 @@ static void settle(struct log *log, enum rc rc, const struct err *err, int64_t t
         log->failure = *err;
     }
     condition_broadcast(&log->done);
+    return turned;
+}
+
+/* Once for a failure, however long it lasts: who writes by telnet hears of it nowhere else. */
+static void tell(const struct log *log, enum rc rc, const struct err *err) {
+    if (log->options.tell != NULL)
+        log->options.tell(log->options.tell_context, rc == RC_OK ? NULL : err);
 }
 
 void *log_commit_run(void *context) {
@@ -233,12 +242,17 @@ void *log_commit_run(void *context) {
         enum rc rc = attempt(log, &err);
         int64_t end = clock_monotonic_ns();
         mutex_lock(&log->lock);
-        settle(log, rc, &err, end - begin);
+        bool turned = settle(log, rc, &err, end - begin);
         retry_at_ns = end + retry_ns;
         if (rc == RC_OK)
             recycle(&log->flushing, log->options.budget);
         else if (log->stopping)
             break;
+        if (turned) {
+            mutex_unlock(&log->lock);
+            tell(log, rc, &err);
+            mutex_lock(&log->lock);
+        }
     }
     mutex_unlock(&log->lock);
     return NULL;
@@ -249,8 +263,9 @@ enum rc log_commit_start(struct log *log, struct err *err) {
     enum rc rc = attempt(log, &failure);
     if (rc == RC_NO_SPACE || rc == RC_IO) {
         mutex_lock(&log->lock);
-        settle(log, rc, &failure, 0);
+        (void)settle(log, rc, &failure, 0);
         mutex_unlock(&log->lock);
+        tell(log, rc, &failure);
         return RC_OK;
     }
     if (rc != RC_OK && err != NULL)

@@ -415,6 +415,15 @@ static enum rc replay_record(void *context, enum log_record_kind kind, uint64_t 
     return RC_OK;
 }
 
+static void tell_of_log(void *context, const struct err *failure) {
+    struct store *store = context;
+    if (failure != NULL)
+        store_report(store, "nothing more is stored, and writers are refused: %s",
+                     failure->message);
+    else
+        store_note(store, "what is written is stored again");
+}
+
 static enum rc replay_log(struct store *store, struct replay *replay, struct err *err) {
     const size_t n = LIMIT_BATCH_POINTS;
     struct batch_points *points = &replay->points;
@@ -428,6 +437,8 @@ static enum rc replay_log(struct store *store, struct replay *replay, struct err
         points->bits != NULL && points->is_float != NULL && replay_refresh(replay, false)) {
         struct log_options options = store->options.log;
         options.budget = store->options.budget;
+        options.tell = tell_of_log;
+        options.tell_context = store;
         rc = log_open(store->options.medium, store->manifest.epoch, store->manifest.log_start,
                       &options, replay_record, replay, &store->replay, &store->log, err);
     }

@@ -503,12 +503,27 @@ def test_a_full_disk_refuses_writers_until_there_is_room(tmp_path, small_disk):
 
         all_are_there()
         assert server.get("/health").status == 200
+        # Whatever form of answer was asked for, it says why.
+        point = {"metric": "full.more", "timestamp": T, "value": 1, "tags": {"h": "a"}}
+        for flags in ("summary", "details", "summary&details&sync"):
+            reply = server.post("/api/put?" + flags, [point, dict(point, value="x")])
+            answer = reply.json()
+            assert reply.status == 503 and (answer["success"], answer["failed"]) == (0, 2), reply
+            assert answer["error"]["code"] == 503 and "no space left" in answer["error"]["details"]
+            assert "1 data points were not stored" in answer["error"]["message"]
+            if "details" in flags:
+                refused, lost = answer["errors"]
+                assert refused["datapoint"]["value"] == "x" and lost["datapoint"] is None
+                assert "no space left" in lost["error"]
+        log = server.log()
+        assert log.count("nothing more is stored, and writers are refused: ") == 1 and "no space left" in log
         enlarge()
         one = {"metric": "full.again", "timestamp": T, "value": 1, "tags": {"h": "a"}}
         deadline = time.monotonic() + 15
         while (reply := server.post("/api/put", one)).status != 204 and time.monotonic() < deadline:
             time.sleep(0.1)
         assert reply.status == 204, reply
+        assert "what is written is stored again" in server.log()
         server.kill()
         server.start()
         all_are_there()
@@ -517,3 +532,24 @@ def test_a_full_disk_refuses_writers_until_there_is_room(tmp_path, small_disk):
     finally:
         if server.process is not None:
             server.kill()
+
+
+def test_a_full_disk_is_in_the_log_when_only_telnet_writes(tmp_path, small_disk):
+    """Nobody waits for such a commit, and no statistics are recorded that could fail."""
+    directory, _ = small_disk
+    server = Server(directory / "data", "self.interval=0")
+    server.log_path = tmp_path / "log"
+    server.start()
+    try:
+        rng = random.Random(SEED)
+        for batch in range(100):
+            server.telnet("".join(f"put full.lines {T + batch * 20000 + i} {rng.random()} h=a\n" for i in range(20000)))
+            if "no space left" in server.log():
+                break
+        deadline = time.monotonic() + 10
+        while "no space left" not in server.log() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert "nothing more is stored, and writers are refused: " in server.log()
+        assert "no space left" in server.log()
+    finally:
+        server.kill()

@@ -56,8 +56,8 @@ class HttpStorm(threading.Thread):
 
     def judge(self, status, reply):
         assert status in (200, 400, 503), (status, reply)
-        if "error" in reply:
-            assert status == 503
+        if "success" not in reply:
+            assert status == 503 and "error" in reply
             self.refused += BATCH
             self.texts.add(reply["error"]["message"])
             return
@@ -175,6 +175,8 @@ def test_the_same_storm_in_64_mib(tmp_path):
     with server:
         by_http, by_telnet, _ = storm(server, 400_000, 64 + 64)
         assert by_http.refused > 0 and b"memory" in by_telnet.errors
+        # The log says it too, and not once for each of the points.
+        assert 1 <= server.log().count("points are refused: the ") <= 5, server.log()
         assert len(server.query(T, T + 1, "none:existing.load")) == EXISTING
     # What was stored fits the budget at the next start, too.
     server.start()

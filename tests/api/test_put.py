@@ -1,6 +1,7 @@
 """/api/put: statuses, bodies and error texts, and that good points of a bad request are stored."""
 import gzip
 import json
+import re
 import socket
 import time
 import zlib
@@ -271,3 +272,13 @@ def test_metrics_are_not_created_when_told_so(make_server):
     assert (reply.status, reply.json()["errors"][0]["error"]) == (400, "Unknown metric")
     answer = server.telnet(f"put {fresh()} {T} 1 h=a\n")
     assert answer == f"put: unknown metric: No such name for 'metrics': 'put.m{counter[0]}'\n".encode()
+
+
+def test_the_log_names_the_client_and_the_reason_and_is_not_flooded(make_server):
+    server = make_server("self.interval=0")
+    assert server.post("/api/put", [point(metric="bad name"), point(), point(value="x")]).status == 400
+    server.telnet("put half\n" * 3000)
+    lines = [line for line in server.log().splitlines() if " client: " in line]
+    assert re.search(r" client: 127\.0\.0\.1:\d+ /api/put: 2 points rejected, the first: .*bad name", lines[0]), lines
+    assert re.search(r" client: 127\.0\.0\.1:\d+ put: illegal argument: ", lines[1]), lines
+    assert 3 <= len(lines) < 100
