@@ -1,8 +1,8 @@
 #include "kube/labels.h"
 
 bool labels_is_ours(str name) {
-    str prefix = STR(LABELS_PREFIX);
-    str stem = {prefix.p, prefix.n - 1};
-    return (name.n >= prefix.n && str_eq_nocase((str){name.p, prefix.n}, prefix)) ||
-           str_eq_nocase(name, stem);
+    str domain = STR(LABELS_DOMAIN);
+    if (name.n < domain.n || !str_eq_nocase((str){name.p, domain.n}, domain))
+        return false;
+    return name.n == domain.n || name.p[domain.n] == '.';
 }

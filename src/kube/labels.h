@@ -12,11 +12,12 @@
 
 enum { LABELS_MAX = 4096 }; /* of ours, in one image */
 
-/* What all of our labels begin with. */
-#define LABELS_PREFIX "io.barograph.cluster."
+/* Whose labels they are, and what all of them begin with. */
+#define LABELS_DOMAIN "io.barograph"
+#define LABELS_PREFIX LABELS_DOMAIN ".cluster."
 
-/* True for LABELS_PREFIX and what follows it, in any case of letters, and for the prefix without
-   its dot: a label that was meant for us, if perhaps misspelt. */
+/* True for LABELS_DOMAIN and what is below it, in any case of letters: a label that was meant for
+   us, if perhaps misspelt. */
 bool labels_is_ours(str name);
 
 struct label {

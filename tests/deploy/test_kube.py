@@ -72,6 +72,15 @@ def test_the_example_of_the_documentation_works():
     assert pod_of(named)["containers"][0]["resources"]["limits"]["memory"] == "2Gi"
 
 
+@pytest.mark.parametrize("name", ["io.barograph.clustr.memory", "io.barograph.memory", "io.barograph", "IO.Barograph.Cluster.memory"])
+def test_a_label_below_our_name_that_is_none_of_ours_is_an_error(name):
+    text = f'FROM scratch\nLABEL {PREFIX}name="db" \\\n      {name}="4Gi" \\\n      io.barographs.memory="1Gi"\n'
+    for result in (kube("-", stdin=text.encode()), kube("-", stdin=docker_archive({PREFIX + "name": "db", name: "4Gi"}))):
+        assert result.returncode == 1 and result.out == ""
+        line, = result.err.splitlines()
+        assert line.startswith((f"-:3: {name}: no such label", f"-: {name}: no such label"))
+
+
 def test_the_order_and_the_versions_of_objects():
     text = kube("-", stdin=dockerfile(ingress_host="tsdb.example.org", service_monitor="true"))
     assert [(o["apiVersion"], o["kind"], o["metadata"]["name"]) for o in objects(text)] == [
