@@ -164,6 +164,19 @@ static int serve(struct config *config) {
     return 0;
 }
 
+/* Whoever collects the log as JSON gets this line as JSON, too, wherever the mistake stands. */
+static void refuse_config(const struct config *config, const struct err *err) {
+    const char *format = getenv("BAROGRAPH_LOG_FORMAT");
+    if (format == NULL)
+        format = config->text[CONFIG_FORMAT];
+    if (format != NULL && strcmp(format, "json") == 0) {
+        report_configure("info", "json");
+        report(REPORT_ERROR, REPORT_SERVER, "cannot start: %s", err->message);
+    } else {
+        fprintf(stderr, "barograph: %s\n", err->message);
+    }
+}
+
 int command_serve(int argc, char **argv) {
     if (argc > 0 && (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0)) {
         print_serve_help();
@@ -174,7 +187,7 @@ int command_serve(int argc, char **argv) {
     machine_tune_allocator();
     (void)machine_raise_open_files();
     if (config_init(&config, &err) < 0 || read_config(argc, argv, &config, &err) < 0) {
-        fprintf(stderr, "barograph: %s\n", err.message);
+        refuse_config(&config, &err);
         config_fini(&config);
         return 2;
     }

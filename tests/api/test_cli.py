@@ -221,6 +221,19 @@ def test_what_is_wrong_is_said_and_ends_with_2(tmp_path, arguments, message):
     assert message in result.stderr
 
 
+@pytest.mark.parametrize("arguments, variables", [
+    ((), {"BAROGRAPH_A_MISTAKE": "1", "BAROGRAPH_LOG_FORMAT": "json"}),
+    (("--set", "log.format=json", "--set", "no.such=1"), {}),
+    (("--port", "x"), {"BAROGRAPH_LOG_FORMAT": "json"}),
+])
+def test_what_is_wrong_is_said_in_json_where_the_log_is(arguments, variables):
+    result = run("serve", *arguments, env=variables)
+    assert (result.returncode, result.stderr) == (2, "")
+    event = json.loads(result.stdout)
+    assert set(event) == {"time", "level", "part", "message"} and event["level"] == "error"
+    assert event["message"].startswith("cannot start: ")
+
+
 def test_retention_that_is_wrong_is_named(tmp_path):
     for text in ("*", "*:soon", "*:0d", ":7d"):
         result = run("serve", "--port", str(free_port()), "--bind", "127.0.0.1", "--data-dir", data(tmp_path),
