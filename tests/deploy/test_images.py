@@ -3,6 +3,7 @@ import hashlib
 import io
 import json
 import os
+import pathlib
 import re
 import shutil
 import subprocess
@@ -70,6 +71,14 @@ def test_each_image_says_what_it_is_and_runs_as_nobody(archives, name):
     for path, (member, _) in layers[0].items():
         assert member.mode & 0o6000 == 0, path
         assert member.issym() or member.mode & 0o002 == 0, path
+
+
+def test_the_size_that_the_documents_name_is_the_image_s(archives):
+    _, _, layers = read_archive(archives["barograph"].archive)
+    size = sum(len(data) for layer in layers for _, data in layer.values()) / 2**20
+    for path, pattern in (("docs/images.md", r"([\d.]+)\s+MiB uncompressed"), ("README.md", r"That image is ([\d.]+) MiB")):
+        stated, = re.findall(pattern, (ROOT / path).read_text())
+        assert float(stated) == pytest.approx(size, abs=1), path
 
 
 def test_the_database_s_image_carries_how_it_is_to_be_run(archives):
@@ -393,6 +402,7 @@ def test_128_mib_under_a_storm_of_series_and_a_heavy_query(run):
     print(f"storm: {stored[0]} series, answers {answers}, heavy queries {[(q.status, len(q.body)) for q in heavy]}")
     assert state["Running"] and not state["OOMKilled"] and state["Pid"], container.logs()[-3000:]
     assert set(answers) <= {200, 400, 503} and stored[0] > 20000 and errors
+    assert 1 <= container.logs().count("points are refused: ") < 10, "the log says it, and not for every point"
     assert all("memory" in text for text in errors), errors
     for reply in heavy:
         assert reply.status == 200 or reply.status in (400, 413, 503) and "memory" in reply.text.lower() \
@@ -429,7 +439,7 @@ def test_a_second_instance_on_the_same_volume_is_refused(run, volume):
 def test_a_full_volume_stops_writes_with_an_error_and_no_reads(run, volume):
     small = volume("--driver", "local", "--opt", "type=tmpfs", "--opt", "device=tmpfs", "--opt",
                    f"o=size=6m,uid={USER},mode=0700")
-    container = run("barograph", "-v", f"{small}:/data").ready()
+    container = run("barograph", "-v", f"{small}:/data", "-e", "BAROGRAPH_SELF_INTERVAL=0").ready()
     assert container.put([("early.metric", START + i, i, {"k": "v"}) for i in range(100)], "details&sync").status == 200
     refused, batch = None, 0
     while refused is None and batch < 2000:
@@ -443,9 +453,69 @@ def test_a_full_volume_stops_writes_with_an_error_and_no_reads(run, volume):
             refused = reply
     assert refused is not None and refused.status == 503, refused
     assert "space" in refused.text.lower(), refused
+    counted = container.put([("filling.metric", START, 1, {"k": "v"})]).json()
+    assert (counted["success"], counted["failed"]) == (0, 1)
+    assert "space" in counted["error"]["details"] and "space" in counted["errors"][0]["error"]
     assert values(container.query(START - 1, START + 200, "sum:early.metric{k=v}")) == list(range(100))
     assert container.get("/health").status == 200 and container.running()
-    wait_for(lambda: "space" in container.logs().lower(), what="a line in the log")  # with its next statistics
+    assert "nothing more is stored, and writers are refused: " in container.logs()
+
+
+CLOCK = r"""
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* The time of day, moved by the seconds in a file. */
+int clock_gettime(clockid_t id, struct timespec *t) {
+    long offset = 0;
+    int failed = (int)syscall(SYS_clock_gettime, id, t);
+    FILE *file = failed != 0 || id != CLOCK_REALTIME ? NULL : fopen("/clock/offset", "re");
+    if (file != NULL) {
+        (void)!fscanf(file, "%ld", &offset);
+        fclose(file);
+    }
+    t->tv_sec += offset;
+    return failed;
+}
+"""
+
+
+def test_a_clock_that_jumps_stops_nothing_and_removes_nothing(run, volume, tmp_path):
+    """Ten years ahead and ten back, of points that are kept for a month; then it is right again."""
+    need("gcc")
+    folder = tmp_path / "clock"
+    folder.mkdir()
+    folder.chmod(0o755)
+    (folder / "clock.c").write_text(CLOCK)
+    subprocess.run(["gcc", "-O1", "-shared", "-fPIC", folder / "clock.c", "-o", folder / "clock.so"], check=True, timeout=120)
+
+    def set_clock(years):
+        (folder / "offset").write_text(f"{years * 365 * 86400}\n")
+
+    set_clock(0)
+    container = run("barograph", "-v", f"{volume()}:/data", "-v", f"{folder}:/clock:ro", "-e", "LD_PRELOAD=/clock/clock.so",
+                    "-e", "BAROGRAPH_STORE_RETENTION=*:30d", "-e", "BAROGRAPH_SELF_INTERVAL=1s").ready()
+    began = int(time.time()) - 1000
+
+    def put(first):
+        points = [("jumping.metric", began + i, i, {"k": "v"}) for i in range(first, first + 100)]
+        assert container.put(points).json()["success"] == 100
+
+    put(0)
+    # The clock it started with is only looked at with the first maintenance.
+    wait_for(lambda: container.metrics()["barograph_process_uptime_seconds"] >= 3, what="the first maintenance")
+    for jump, years in enumerate((10, -10, 0), 1):
+        set_clock(years)
+        wait_for(lambda: container.logs().count("the clock jumped by ") >= jump, 90, "the jump to be noticed")
+        put(100 * jump)
+        assert container.get("/ready").status == 200 and container.running()
+    assert values(container.query(began - 1, began + 1000, "sum:jumping.metric{k=v}")) == list(range(400))
+    container.kill()
+    container.start().ready()
+    assert values(container.query(began - 1, began + 1000, "sum:jumping.metric{k=v}")) == list(range(400))
+    assert container.stop() == 0
 
 
 PROBE = r"""
@@ -534,6 +604,52 @@ def test_one_server_sends_its_statistics_to_another_by_its_service_variable(serv
         "--hostname", "forwarding-server").ready()
     wait_for(lambda: server.get("/api/query", start="5m-ago", m="sum:tsd.process.threads{host=forwarding-server}").status == 200,
              what="statistics of the other server")
+
+
+def address_of(engine, container):
+    """Its address on the network of the tests."""
+    networks = json.loads(engine.output("inspect", "-f", "{{json .NetworkSettings.Networks}}", container.id))
+    return networks[engine.NETWORK]["IPAddress"]
+
+
+def sends_to(container):
+    """The address that it says its statistics go to, "" while they go nowhere."""
+    found = [s["tags"]["address"] for s in container.get("/api/stats").json()
+             if s["metric"] == "tsd.address.self_forward" and float(s["value"]) == 1]
+    return found[0].rsplit(":", 1)[0] if found else ""
+
+
+def has_heard_of(container, host):
+    return container.get("/api/query", start="5m-ago", m=f"sum:tsd.process.threads{{host={host}}}").status == 200
+
+
+def test_a_name_that_two_containers_have_in_turn_is_followed(run, engine):
+    first = run("barograph", "--network-alias", "moving-metrics").ready()
+    sender = run("barograph", "-e", "BAROGRAPH_SELF_FORWARD=moving-metrics:4242", "-e", "BAROGRAPH_SELF_INTERVAL=1s",
+                 "--hostname", "moving-sender").ready()
+    wait_for(lambda: has_heard_of(first, "moving-sender"), what="statistics at the first address")
+    old = address_of(engine, first)
+    assert sends_to(sender) == old
+    first.remove()
+    run("barograph")  # has the address that became free, if any has
+    second = run("barograph", "--network-alias", "moving-metrics").ready()
+    assert address_of(engine, second) != old
+    wait_for(lambda: has_heard_of(second, "moving-sender"), what="statistics at the second address")
+    assert sends_to(sender) == address_of(engine, second)
+
+
+def test_a_name_that_moves_away_from_a_server_that_goes_on_is_followed(run, engine):
+    """The old address would take the statistics for ever: only looking again tells."""
+    servers = [run("barograph").ready() for _ in range(2)]
+    first, second = (address_of(engine, s) for s in servers)
+    sender = run("barograph", "--add-host", f"wandering-metrics:{first}", "-e", "BAROGRAPH_SELF_INTERVAL=1s",
+                 "-e", "BAROGRAPH_SELF_FORWARD=wandering-metrics", "--hostname", "wandering-sender").ready()
+    wait_for(lambda: has_heard_of(servers[0], "wandering-sender"), what="statistics at the first address")
+    assert sends_to(sender) == first and not has_heard_of(servers[1], "wandering-sender")
+    hosts = pathlib.Path(engine.output("inspect", "-f", "{{.HostsPath}}", sender.id))
+    hosts.write_text(hosts.read_text().replace(f"{first}\twandering", f"{second}\twandering"))
+    wait_for(lambda: has_heard_of(servers[1], "wandering-sender"), what="statistics at the second address")
+    assert sends_to(sender) == second and servers[0].running()
 
 
 def test_an_application_with_the_database_inside_keeps_its_history(run, volume, tmp_path):
