@@ -212,3 +212,51 @@ def test_the_server_without_a_disk_runs_as_a_deployment(podman, renderer):
         put_and_query(port, 4711)
     with played(podman, docs, port):
         assert "4711" not in query(port)
+
+
+@contextlib.contextmanager
+def docker_api(podman):
+    """The address at which podman answers as Docker does."""
+    address = f"unix://{podman.folder}/api"
+    service = subprocess.Popen(["podman", "system", "service", "--time", "0", address], env=podman.environment,
+                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 30
+        while not (podman.folder / "api").exists():
+            assert service.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        yield address
+    finally:
+        service.terminate()
+        service.wait(30)
+
+
+def test_the_compose_file_works_with_podman_too(podman):
+    need("docker-compose")
+    port = api_tests().free_port()
+    with docker_api(podman) as address:
+        environment = dict(podman.environment, DOCKER_HOST=address, COMPOSE_PROJECT_NAME="bgcompose", BAROGRAPH_PORT=str(port))
+
+        def compose(*arguments):
+            done = subprocess.run(["/usr/bin/docker-compose", "-f", ROOT / "deploy" / "compose.yaml", *arguments], text=True,
+                                  env=environment, capture_output=True, timeout=120, stdin=subprocess.DEVNULL)
+            assert done.returncode == 0, done.stdout + done.stderr
+            return done.stdout
+
+        try:
+            for value in (4711, 4712):
+                compose("up", "-d", "--no-build")
+                deadline = time.monotonic() + 60
+                while True:
+                    with contextlib.suppress(requests.RequestException):
+                        if requests.get(f"http://127.0.0.1:{port}/ready", timeout=5).status_code == 200:
+                            break
+                    assert time.monotonic() < deadline
+                    time.sleep(0.05)
+                assert value == 4711 or "4711" in query(port)
+                assert_confined(podman, compose("ps", "-q").strip())
+                assert memory_limit(port) <= 2**31
+                put_and_query(port, value)
+                compose("down", "-t", "20")  # and the volume stays
+        finally:
+            compose("down", "-v", "-t", "20")
