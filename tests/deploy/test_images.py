@@ -101,6 +101,20 @@ def test_the_database_s_image_carries_how_it_is_to_be_run(archives):
     assert not [name for name in files if "zoneinfo/posix" in name or "zoneinfo/right" in name]
 
 
+def test_the_image_itself_says_what_its_dockerfile_says_about_the_cluster(engine, images, archives, tmp_path):
+    """As it was sealed, and as Docker saves it again."""
+    def manifests(path):
+        done = subprocess.run([ROOT / "build" / "barograph", "kube", "--image", "barograph:1", path], capture_output=True,
+                              text=True, check=True, timeout=60)
+        first, rest = done.stdout.split("\n", 1)
+        assert str(path) in first
+        return rest
+
+    saved = tmp_path / "saved.tar"
+    engine.output("save", "-o", saved, images["barograph"])
+    assert manifests(archives["barograph"].archive) == manifests(saved) == manifests(ROOT / DOCKERFILES["barograph"])
+
+
 def test_the_same_source_has_the_same_image_id_whichever_builder_made_it(engine, archives, tmp_path):
     """The second time in another folder, with other times and modes, by another builder, from nothing."""
     _, config, _ = read_archive(archives["barograph"].archive)
