@@ -61,19 +61,31 @@ static bool group_path(const char *root, const char *controller, char path[LINE_
     return found;
 }
 
-/* Calls `visit` with the text of `file` in the group and each of its ancestors. A container often
-   sees its own group mounted as the root, so a path that is not there is no failure. */
+static bool read_in_group(const char *root, const char *mount, const char *group, const char *file,
+                          char line[LINE_BYTES]) {
+    char path[2 * LINE_BYTES];
+    int n =
+        snprintf(path, sizeof(path), "%s%s/%s", mount, strcmp(group, "/") == 0 ? "" : group, file);
+    return n > 0 && (size_t)n < sizeof(path) && read_line(root, path, line);
+}
+
+/* Calls `visit` with the text of `file` in the group and each of its ancestors, after it and a
+   space that of `second` unless that is NULL. A container often sees its own group mounted as the
+   root, so a path that is not there is no failure. */
 static void each_ancestor(const char *root, const char *mount, const char *group, const char *file,
-                          void (*visit)(void *context, const char *text), void *context) {
+                          const char *second, void (*visit)(void *context, const char *text),
+                          void *context) {
     char at[LINE_BYTES];
     snprintf(at, sizeof(at), "%s", group);
     for (;;) {
-        char path[2 * LINE_BYTES];
         char line[LINE_BYTES];
-        int n =
-            snprintf(path, sizeof(path), "%s%s/%s", mount, strcmp(at, "/") == 0 ? "" : at, file);
-        if (n > 0 && (size_t)n < sizeof(path) && read_line(root, path, line))
-            visit(context, line);
+        char more[LINE_BYTES] = "";
+        char both[2 * LINE_BYTES + 1];
+        if (read_in_group(root, mount, at, file, line) &&
+            (second == NULL || read_in_group(root, mount, at, second, more))) {
+            snprintf(both, sizeof(both), "%s %s", line, more);
+            visit(context, both);
+        }
         char *slash = strrchr(at, '/');
         if (slash == NULL || strcmp(at, "/") == 0)
             return;
@@ -96,9 +108,9 @@ uint64_t machine_memory_limit_below(const char *root) {
         limit = (uint64_t)info.totalram * info.mem_unit;
     char group[LINE_BYTES];
     if (group_path(root, "", group))
-        each_ancestor(root, "/sys/fs/cgroup", group, "memory.max", smallest, &limit);
+        each_ancestor(root, "/sys/fs/cgroup", group, "memory.max", NULL, smallest, &limit);
     if (group_path(root, "memory", group))
-        each_ancestor(root, "/sys/fs/cgroup/memory", group, "memory.limit_in_bytes", smallest,
+        each_ancestor(root, "/sys/fs/cgroup/memory", group, "memory.limit_in_bytes", NULL, smallest,
                       &limit);
     return limit;
 }
@@ -121,14 +133,10 @@ uint32_t machine_processors_below(const char *root) {
     double limit = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
     char group[LINE_BYTES];
     if (group_path(root, "", group))
-        each_ancestor(root, "/sys/fs/cgroup", group, "cpu.max", smallest_cpu_max, &limit);
-    if (group_path(root, "cpu", group)) {
-        uint64_t quota = UINT64_MAX, period = UINT64_MAX;
-        each_ancestor(root, "/sys/fs/cgroup/cpu", group, "cpu.cfs_quota_us", smallest, &quota);
-        each_ancestor(root, "/sys/fs/cgroup/cpu", group, "cpu.cfs_period_us", smallest, &period);
-        if (quota < INT64_MAX && period < INT64_MAX && (double)quota / (double)period < limit)
-            limit = (double)quota / (double)period;
-    }
+        each_ancestor(root, "/sys/fs/cgroup", group, "cpu.max", NULL, smallest_cpu_max, &limit);
+    if (group_path(root, "cpu", group))
+        each_ancestor(root, "/sys/fs/cgroup/cpu", group, "cpu.cfs_quota_us", "cpu.cfs_period_us",
+                      smallest_cpu_max, &limit);
     uint32_t whole = (uint32_t)limit;
     return whole < limit || whole == 0 ? whole + 1 : whole;
 }

@@ -68,6 +68,16 @@ static void version_1_limits_are_read(void **state) {
     assert_int_equal(machine_processors_below(root), 1);
 }
 
+/* A group without a quota has a period all the same, which says nothing about the others'. */
+static void version_1_takes_quota_and_period_of_the_same_group(void **state) {
+    put_file("/proc/self/cgroup", "4:cpu,cpuacct:/docker/abc\n");
+    put_file("/sys/fs/cgroup/cpu/docker/abc/cpu.cfs_quota_us", "100000\n");
+    put_file("/sys/fs/cgroup/cpu/docker/abc/cpu.cfs_period_us", "100000\n");
+    put_file("/sys/fs/cgroup/cpu/docker/cpu.cfs_quota_us", "-1\n");
+    put_file("/sys/fs/cgroup/cpu/docker/cpu.cfs_period_us", "25000\n");
+    assert_int_equal(machine_processors_below(root), 1);
+}
+
 static void without_groups_the_machine_is_the_limit(void **state) {
     assert_true(machine_memory_limit_below(root) > 1 << 20);
     assert_true(machine_processors_below(root) >= 1);
@@ -80,6 +90,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_container_that_sees_its_group_as_the_root_is_understood,
                                         fresh_root, remove_root),
         cmocka_unit_test_setup_teardown(version_1_limits_are_read, fresh_root, remove_root),
+        cmocka_unit_test_setup_teardown(version_1_takes_quota_and_period_of_the_same_group,
+                                        fresh_root, remove_root),
         cmocka_unit_test_setup_teardown(without_groups_the_machine_is_the_limit, fresh_root,
                                         remove_root),
     };
