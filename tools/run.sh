@@ -30,8 +30,10 @@ done
 server=$!
 trap 'kill -TERM $server 2>/dev/null' INT TERM
 
+# What answers may be another server that has the port: then ours ends at once.
+sleep 0.1
 tries=0
-until "$program" health 127.0.0.1 "$port" >/dev/null 2>&1; do
+until kill -0 $server 2>/dev/null && "$program" health 127.0.0.1 "$port" >/dev/null 2>&1; do
     kill -0 $server 2>/dev/null || { wait $server; exit $?; }
     tries=$((tries + 1))
     [ $tries -lt 300 ] || { echo "the server does not answer on port $port" >&2; break; }

@@ -90,6 +90,15 @@ def test_what_a_newcomer_is_told_to_try_works(tmp_path, arguments, env):
         assert process.wait(60) == 0
 
 
+def test_a_newcomer_whose_port_is_taken_is_told_so_and_nothing_else(make_server, tmp_path):
+    other = make_server()
+    result = subprocess.run(["sh", str(ROOT / "tools" / "run.sh"), PROGRAM, "--port", str(other.port), "--data-dir",
+                             data(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1
+    assert "is another server running there?" in result.stdout + result.stderr
+    assert "Try:" not in result.stdout
+
+
 # ---- ways to say it ----
 
 @pytest.mark.sanitized
