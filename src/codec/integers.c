@@ -175,11 +175,24 @@ static enum rc sum_decoded(const struct integers *column, uint32_t from, uint32_
     return RC_OK;
 }
 
+enum { SYMBOL_BITS = 4 };
+_Static_assert(ENTROPY_SYMBOLS == 1 << SYMBOL_BITS, "symbols have four bits");
+
+/* Values are base + offset modulo 2^64: whether no offset of the column's width takes one past the
+   largest signed number, so that sums need not wrap either. */
+static bool never_wraps(const struct integers *column) {
+    uint32_t bits = column->width + ((column->flags & INTEGERS_ENTROPY) != 0 ? SYMBOL_BITS : 0);
+    if (bits + column->shift > 62)
+        return false;
+    int64_t span = (int64_t)(((UINT64_C(1) << bits) - 1) << column->shift);
+    return (int64_t)column->base <= INT64_MAX - span;
+}
+
 enum rc integers_sum(const struct integers *column, uint32_t from, uint32_t to, __int128 *sum) {
     CHECK(from < to && to <= column->n);
     const struct kernels *k = kernels_best();
     uint32_t offsets[KERNELS_VALUES] ALIGNED(64);
-    if (!is_delta(column) && column->width <= 32 && column->patches == 0) {
+    if (!is_delta(column) && column->width <= 32 && column->patches == 0 && never_wraps(column)) {
         TRY(take_offsets(column, offsets));
         *sum = (__int128)(int64_t)column->base * (to - from) +
                ((__int128)k->sum32(offsets + from, to - from) << column->shift);

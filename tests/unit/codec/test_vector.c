@@ -576,6 +576,30 @@ static void a_summary_that_cannot_be_is_corrupt(void **state) {
     }
 }
 
+/* No encoder makes them: with a shift of 59 the offsets go past the largest number and around. */
+static void offsets_that_wrap_are_summed_as_they_are_decoded(void **state) {
+    enum { COUNT = 58 };
+    static const uint8_t payload[] = {0, 2, 5, 0x3b, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0,
+                                      0, 0, 0, 0,    0, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                                      0, 0, 0, 0,    0, 0, 0, 2, 1, 8, 4, 0, 0, 0, 0};
+    struct vector_summary summary = {.count = COUNT,
+                                     .kind = POINTS_INTEGERS,
+                                     .time_first_ms = 4,
+                                     .time_last_ms = 4 + 5 * (COUNT - 1),
+                                     .payload_bytes = sizeof(payload)};
+    static int64_t time_ms[LIMIT_VECTOR_POINTS];
+    static uint64_t bits[LIMIT_VECTOR_POINTS];
+    static uint64_t mask[LIMIT_VECTOR_POINTS / 64];
+    struct points points = {0, POINTS_MIXED, time_ms, bits, mask};
+    __int128 exact = 0;
+    double sum;
+    assert_int_equal(vector_decode(&summary, payload, &points), RC_OK);
+    for (uint32_t i = 1; i < COUNT; i++)
+        exact += (int64_t)bits[i];
+    assert_int_equal(vector_sum(&summary, payload, 1, COUNT, &sum), RC_OK);
+    assert_same_double(sum, (double)exact);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_shape_of_values_and_times_comes_back_to_the_bit),
@@ -593,6 +617,7 @@ int main(void) {
         cmocka_unit_test(a_truncated_payload_is_corrupt),
         cmocka_unit_test(damaged_bytes_give_points_or_corrupt),
         cmocka_unit_test(a_summary_that_cannot_be_is_corrupt),
+        cmocka_unit_test(offsets_that_wrap_are_summed_as_they_are_decoded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
