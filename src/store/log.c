@@ -41,7 +41,7 @@ static void log_free(struct log *log) {
     condition_fini(&log->done);
     condition_fini(&log->work);
     mutex_fini(&log->lock);
-    free(log->files.p);
+    log_files_fini(&log->files);
     free(log);
 }
 

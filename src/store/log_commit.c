@@ -62,7 +62,7 @@ static bool same_file(const struct log_file *a, const struct log_file *b) {
 
 static enum rc list_file(struct log *log, const struct log_file *file) {
     mutex_lock(&log->lock);
-    enum rc rc = log_replay_add_file(&log->files, file);
+    enum rc rc = log_files_push(&log->files, *file) ? RC_OK : RC_NOMEM;
     mutex_unlock(&log->lock);
     return rc;
 }

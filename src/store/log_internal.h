@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/bytes.h"
+#include "base/vec.h"
 #include "os/thread.h"
 #include "store/log.h"
 
@@ -68,14 +69,10 @@ static inline uint64_t log_record_sum(const uint8_t *header) {
 
 /* ---- log_replay.c ---- */
 
-struct log_files {
-    struct log_file *p; /* ascending */
-    size_t n;
-    size_t capacity;
-};
+/* Ascending. */
+VEC_DECLARE(log_files, struct log_file)
 
 enum rc log_replay_files(struct medium *medium, struct log_files *files, struct err *err) MUST_USE;
-enum rc log_replay_add_file(struct log_files *files, const struct log_file *file) MUST_USE;
 
 /* Applies all records at or after `from`; *end is where the log goes on, *proven what the next file
    says of it. */

@@ -17,24 +17,11 @@ enum { WINDOW = 1 << 20, BLOCK = 4096, TRIES = 3 };
 
 /* ---- which files there are ---- */
 
-enum rc log_replay_add_file(struct log_files *files, const struct log_file *file) {
-    if (files->n == files->capacity) {
-        size_t capacity = files->capacity == 0 ? 16 : 2 * files->capacity;
-        struct log_file *p = realloc(files->p, capacity * sizeof(*p));
-        if (p == NULL)
-            return RC_NOMEM;
-        files->p = p;
-        files->capacity = capacity;
-    }
-    files->p[files->n++] = *file;
-    return RC_OK;
-}
-
 static enum rc add_listed(void *context, const char *name, uint64_t size) {
     struct log_file file = {.size = size};
     if (!log_record_file_parse(name, &file))
         return RC_OK;
-    return log_replay_add_file(context, &file);
+    return log_files_push(context, file) ? RC_OK : RC_NOMEM;
 }
 
 enum rc log_replay_files(struct medium *medium, struct log_files *files, struct err *err) {
@@ -61,7 +48,7 @@ enum rc log_epoch_last(struct medium *medium, uint64_t *epoch, struct err *err) 
         uint64_t found = log_record_file_epoch(header);
         *epoch = found > *epoch ? found : *epoch;
     }
-    free(files.p);
+    log_files_fini(&files);
     return rc;
 }
 
