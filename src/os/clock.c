@@ -24,6 +24,10 @@ int64_t clock_process_cpu_ns(void) {
     return read_ns(CLOCK_PROCESS_CPUTIME_ID);
 }
 
+int64_t clock_thread_cpu_ns(void) {
+    return read_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
 void clock_sleep_ns(int64_t ns) {
     struct timespec left = {ns / 1000000000, ns % 1000000000};
     while (nanosleep(&left, &left) != 0 && errno == EINTR)

@@ -24,5 +24,8 @@ int64_t clock_monotonic_ns(void);
 /* CPU time used by this process (all threads), nanoseconds. */
 int64_t clock_process_cpu_ns(void);
 
+/* CPU time used by the calling thread, nanoseconds. */
+int64_t clock_thread_cpu_ns(void);
+
 /* Sleeps at least `ns` nanoseconds. */
 void clock_sleep_ns(int64_t ns);
