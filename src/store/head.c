@@ -15,19 +15,6 @@ enum {
     VECTORS_STEP = 4       /* an array of vectors has room for a multiple of these */
 };
 
-/* Time and value of a point stand side by side, within one cache line, so that an append touches
-   one line of the tail. Count and float mask stand in one word of the head, so that one store
-   publishes both. */
-struct tail_cell {
-    int64_t time_ms;
-    uint64_t bits;
-};
-
-struct head_tail {
-    uint64_t capacity;
-    uint64_t reserved; /* keeps the cells aligned */
-    struct tail_cell cells[];
-};
 _Static_assert(LIMIT_TAIL_POINTS <= 32, "the mask has 32 bits");
 
 static uint32_t state_count(uint64_t state) {
@@ -37,7 +24,7 @@ static uint32_t state_count(uint64_t state) {
 /* ---- memory: charged as it is taken, given back when the last reader is gone ---- */
 
 static size_t tail_size(size_t capacity) {
-    return sizeof(struct head_tail) + sizeof(struct tail_cell) * capacity;
+    return sizeof(struct head_tail) + sizeof(struct head_cell) * capacity;
 }
 
 static size_t vector_size(uint32_t payload_bytes) {
@@ -338,20 +325,12 @@ bool head_append(struct head *head, struct head_memory *memory, int64_t time_ms,
     /* The newest point of all is the one before, unless some came late. */
     if (count > 0 && time_ms <= head->time_last_ms)
         head->tail_unordered |= time_ms <= tail->cells[count - 1].time_ms;
-    tail->cells[count] = (struct tail_cell){time_ms, bits};
+    tail->cells[count] = (struct head_cell){time_ms, bits};
     state = (state | (uint64_t)is_float << count) + (UINT64_C(1) << 32);
     atomic_store_explicit(&head->tail_state, state, memory_order_release);
     if (time_ms > head->time_last_ms)
         head->time_last_ms = time_ms;
     return true;
-}
-
-void head_prefetch(const struct head *head) {
-    struct head_tail *tail = writer_tail(head);
-    uint32_t count = state_count(writer_state(head));
-    if (tail == NULL)
-        return;
-    __builtin_prefetch(&tail->cells[count], 1);
 }
 
 /* ---- reading ---- */

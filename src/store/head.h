@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include "base/attr.h"
 #include "base/budget.h"
 #include "codec/vector.h"
 #include "model/limits.h"
@@ -21,7 +22,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct head_tail;
+/* Time and value of a point stand side by side, within one cache line, so that an append touches
+   one line of the tail. Count and float mask stand in one word of the head, so that one store
+   publishes both. */
+struct head_cell {
+    int64_t time_ms;
+    uint64_t bits;
+};
+
+struct head_tail {
+    uint64_t capacity;
+    uint64_t reserved; /* keeps the cells aligned */
+    struct head_cell cells[];
+};
 
 /* A sealed vector: summary and payload in one allocation. Immutable. */
 struct head_vector {
@@ -64,6 +77,22 @@ struct head_memory {
 bool head_append(struct head *head, struct head_memory *memory, int64_t time_ms, uint64_t bits,
                  bool is_float) MUST_USE;
 
+/* The same where it is easy: the tail has room and no point of the series is newer. Else false, and
+   nothing has changed: it takes a head_append. Writer only. */
+static inline bool head_append_easy(struct head *head, int64_t time_ms, uint64_t bits,
+                                    bool is_float) {
+    uint64_t state = atomic_load_explicit(&head->tail_state, memory_order_relaxed);
+    uint32_t count = (uint32_t)(state >> 32);
+    if (UNLIKELY(count == head->tail_capacity || time_ms <= head->time_last_ms))
+        return false;
+    struct head_tail *tail = atomic_load_explicit(&head->tail, memory_order_relaxed);
+    tail->cells[count] = (struct head_cell){time_ms, bits};
+    head->time_last_ms = time_ms;
+    state = (state | (uint64_t)is_float << count) + (UINT64_C(1) << 32);
+    atomic_store_explicit(&head->tail_state, state, memory_order_release);
+    return true;
+}
+
 /* What a reader sees, taken in the right order: tail, then vectors. The tail is copied: its arrays
    live as long as the view; the vectors are borrowed while the reader is pinned. */
 struct head_view {
@@ -89,8 +118,14 @@ bool head_seal(struct head *head, struct head_memory *memory) MUST_USE;
 /* True if the head holds no points. Writer only. */
 bool head_is_empty(const struct head *head);
 
-/* Brings into cache what the next head_append of this head touches. */
-void head_prefetch(const struct head *head);
+/* Brings into cache what the next append to this head touches. From any thread: it only reads the
+   head. */
+static inline void head_prefetch(const struct head *head) {
+    const struct head_tail *tail = atomic_load_explicit(&head->tail, memory_order_relaxed);
+    uint64_t state = atomic_load_explicit(&head->tail_state, memory_order_relaxed);
+    uintptr_t cells = (uintptr_t)tail + sizeof(*tail);
+    __builtin_prefetch((const void *)(cells + (state >> 32) * sizeof(struct head_cell)), 1);
+}
 
 /* Seals the tail and keeps all vectors there are from being merged, so that they can be read
    without the lock until head_drop or head_unfreeze: they are items[0 .. *count) of *vectors, which

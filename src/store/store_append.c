@@ -9,7 +9,6 @@
 enum {
     PART_POINTS = 2048,        /* a batch is worked off in parts whose series stay in the cache */
     PREFETCH_SERIES = 32,      /* points ahead whose series is brought into cache */
-    PREFETCH_TAIL = 16,        /* points ahead whose tail is */
     DEFINE_BYTES_MAX = 1 << 20 /* of definitions in one record of the log */
 };
 
@@ -136,45 +135,71 @@ static void prefetch_series(const struct series *series) {
     __builtin_prefetch(series, 1);
 }
 
-/* Counts the points of each shard; false if a time is out of range. */
-static bool count_shards(const struct store_batch *batch, uint32_t *count) {
-    uint64_t bad = 0;
-    uint32_t n = batch->count;
-    for (uint32_t i = 0; i < n; i++) {
-        if (i + PREFETCH_SERIES < n)
-            prefetch_series(batch->series[i + PREFETCH_SERIES]);
-        count[batch->series[i]->shard]++;
-        bad |= (uint64_t)batch->time_ms[i] - 1 >= (uint64_t)LIMIT_TIME_MS_MAX;
-        bad |= batch->is_float[i] > 1;
-    }
-    return bad == 0;
+/* Whether the points are what the rest relies on. */
+static bool is_valid(const struct store_batch *batch) {
+    const int64_t *time_ms = batch->time_ms;
+    const uint8_t *is_float = batch->is_float;
+    uint64_t outside = 0;
+    uint8_t kinds = 0;
+    for (uint32_t i = 0; i < batch->count; i++)
+        outside |= ((uint64_t)time_ms[i] - 1) | ((uint64_t)LIMIT_TIME_MS_MAX - (uint64_t)time_ms[i]);
+    for (uint32_t i = 0; i < batch->count; i++)
+        kinds |= is_float[i];
+    return outside >> 63 == 0 && kinds <= 1;
 }
 
-static bool group(const struct store *store, const struct store_batch *batch,
-                  struct append_scratch *scratch, struct layout *layout) {
+static void count_shards(const struct store_batch *batch, uint32_t *count) {
+    struct series *const *series = batch->series;
+    uint32_t n = batch->count;
+    uint32_t ahead = n > PREFETCH_SERIES ? n - PREFETCH_SERIES : 0;
+    for (uint32_t i = 0; i < ahead; i++) {
+        prefetch_series(series[i + PREFETCH_SERIES]);
+        count[series[i]->shard]++;
+    }
+    for (uint32_t i = ahead; i < n; i++)
+        count[series[i]->shard]++;
+}
+
+/* Copies the points to where those of their shard stand, and has their tails brought into the
+   cache: the series is in it now. */
+static void scatter(const struct store_batch *batch, uint32_t *restrict at,
+                    const struct append_scratch *scratch) {
+    struct series *const *from = batch->series;
+    const int64_t *restrict from_time_ms = batch->time_ms;
+    const uint64_t *restrict from_bits = batch->bits;
+    const uint8_t *restrict from_is_float = batch->is_float;
+    struct series **restrict series = scratch->series;
+    uint32_t *restrict series_id = scratch->series_id;
+    int64_t *restrict time_ms = scratch->time_ms;
+    uint64_t *restrict bits = scratch->bits;
+    uint8_t *restrict is_float = scratch->is_float;
+    for (uint32_t i = 0, n = batch->count; i < n; i++) {
+        struct series *one = from[i];
+        uint32_t to = at[one->shard]++;
+        head_prefetch(&one->head);
+        series[to] = one;
+        series_id[to] = one->id;
+        time_ms[to] = from_time_ms[i];
+        bits[to] = from_bits[i];
+        is_float[to] = from_is_float[i];
+    }
+}
+
+static void group(const struct store *store, const struct store_batch *batch,
+                  const struct append_scratch *scratch, struct layout *layout) {
     uint32_t count[STORE_SHARDS_MAX] = {0};
     uint32_t at[STORE_SHARDS_MAX];
-    if (!count_shards(batch, count))
-        return false;
+    count_shards(batch, count);
     layout->begin[0] = 0;
     for (uint32_t shard = 0; shard < store->shard_count; shard++) {
         at[shard] = layout->begin[shard];
         layout->begin[shard + 1] = at[shard] + count[shard];
     }
-    for (uint32_t i = 0; i < batch->count; i++) {
-        struct series *series = batch->series[i];
-        uint32_t to = at[series->shard]++;
-        scratch->series[to] = series;
-        scratch->series_id[to] = series->id;
-        scratch->time_ms[to] = batch->time_ms[i];
-        scratch->bits[to] = batch->bits[i];
-        scratch->is_float[to] = batch->is_float[i];
-    }
-    return true;
+    scatter(batch, at, scratch);
 }
 
-bool store_apply(struct shard *shard, struct series *series, int64_t time_ms, uint64_t bits,
-                 bool is_float) {
+bool store_apply_hard(struct shard *shard, struct series *series, int64_t time_ms, uint64_t bits,
+                      bool is_float) {
     if (UNLIKELY(!series->listed)) {
         if (!u32_vec_push(&shard->listed, series->id))
             return false;
@@ -186,15 +211,13 @@ bool store_apply(struct shard *shard, struct series *series, int64_t time_ms, ui
 /* Returns how many points could not be applied. */
 static uint32_t apply(struct shard *shard, const struct append_scratch *scratch, uint32_t begin,
                       uint32_t end) {
+    struct series *const *series = scratch->series;
+    const int64_t *time_ms = scratch->time_ms;
+    const uint64_t *bits = scratch->bits;
+    const uint8_t *is_float = scratch->is_float;
     uint32_t failed = 0;
-    for (uint32_t i = begin; i < end; i++) {
-        if (i + PREFETCH_SERIES < end)
-            prefetch_series(scratch->series[i + PREFETCH_SERIES]);
-        if (i + PREFETCH_TAIL < end)
-            head_prefetch(&scratch->series[i + PREFETCH_TAIL]->head);
-        failed += !store_apply(shard, scratch->series[i], scratch->time_ms[i], scratch->bits[i],
-                               scratch->is_float[i]);
-    }
+    for (uint32_t i = begin; i < end; i++)
+        failed += !store_apply(shard, series[i], time_ms[i], bits[i], is_float[i]);
     return failed;
 }
 
@@ -266,9 +289,10 @@ static enum rc wait_for_room(struct store *store, struct err *err) {
 static enum rc append_part(struct store *store, const struct store_batch *batch,
                            struct append_scratch *scratch, uint64_t *commit, struct err *err) {
     struct layout layout;
-    if (!group(store, batch, scratch, &layout))
+    if (!is_valid(batch))
         return err_set(err, RC_INVALID, "a time is out of range: 1 .. %" PRId64 " ms",
                        LIMIT_TIME_MS_MAX);
+    group(store, batch, scratch, &layout);
     for (uint32_t shard = 0; shard < store->shard_count; shard++)
         if (layout.begin[shard] < layout.begin[shard + 1])
             TRY(append_shard(store, shard, scratch, layout.begin[shard], layout.begin[shard + 1],

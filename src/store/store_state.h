@@ -136,8 +136,14 @@ enum rc store_define(struct store *store, struct err *err) MUST_USE;
 
 /* Puts a point into the head of a series of the shard, whose lock is held. False when memory is
    out. */
-bool store_apply(struct shard *shard, struct series *series, int64_t time_ms, uint64_t bits,
-                 bool is_float) MUST_USE;
+bool store_apply_hard(struct shard *shard, struct series *series, int64_t time_ms, uint64_t bits,
+                      bool is_float) MUST_USE;
+static inline bool store_apply(struct shard *shard, struct series *series, int64_t time_ms,
+                               uint64_t bits, bool is_float) {
+    /* A series that is not listed has no tail, so it never goes the easy way. */
+    return LIKELY(head_append_easy(&series->head, time_ms, bits, is_float)) ||
+           store_apply_hard(shard, series, time_ms, bits, is_float);
+}
 
 void store_scratch_free(struct store *store);
 
