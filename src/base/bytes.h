@@ -50,6 +50,18 @@ static inline uint8_t *bytes_put_varint(uint8_t *at, uint64_t v) {
     return at;
 }
 
+/* The same for numbers whose lengths vary without a pattern: up to 21 bits without a branch that
+   would be mispredicted. */
+static inline uint8_t *bytes_put_varint_mixed(uint8_t *at, uint64_t v) {
+    if (UNLIKELY(v >> 21 != 0))
+        return bytes_put_varint(at, v);
+    uint32_t low = (uint32_t)v;
+    uint32_t two = low > 0x7f, three = low > 0x3fff;
+    uint32_t spread = (low & 0x7f) | (low << 1 & 0x7f00) | (low << 2 & 0x7f0000);
+    bytes_put_u32(at, spread | two << 7 | three << 15);
+    return at + 1 + two + three;
+}
+
 /* A cursor over borrowed bytes. Reading past the end or a malformed varint sets `failed`, and every
    later read returns 0; the reader looks once, at the end. */
 struct bytes_reader {

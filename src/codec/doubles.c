@@ -14,8 +14,11 @@ enum {
     /* An exception costs about 10 bytes and digits save at least 12 bits of 64, so with one
        exception in 16 values a decimal column is never larger than the raw doubles. */
     VALUES_PER_EXCEPTION = 16,
-    /* How many values are looked at before genuine doubles are given up. */
+    /* How many values are looked at before genuine doubles are given up: all of a short column, a
+       quarter of a longer one, up to so many. */
     SAMPLE_VALUES = 64,
+    SAMPLE_VALUES_LEAST = 16,
+    SAMPLE_PART = 4,
     /* By how many digits the sample may be wrong. */
     MISSED_DIGITS = 3,
     DIGITS_BITS = 51
@@ -47,7 +50,12 @@ static uint32_t scale_of(uint64_t bits, uint32_t near) {
    decimal of fifteen digits by chance, and must not decide. DOUBLES_SCALE_MAX + 1 if there is
    none. */
 static uint32_t scale_of_sample(const uint64_t *bits, uint32_t n) {
-    uint32_t stride = n > SAMPLE_VALUES ? n / SAMPLE_VALUES : 1;
+    uint32_t sample = n / SAMPLE_PART;
+    if (sample < SAMPLE_VALUES_LEAST)
+        sample = SAMPLE_VALUES_LEAST;
+    if (sample > SAMPLE_VALUES)
+        sample = SAMPLE_VALUES;
+    uint32_t stride = n > sample ? n / sample : 1;
     uint32_t with_scale[DOUBLES_SCALE_MAX + 2] = {0};
     uint32_t seen = 0, scale = 0;
     for (uint32_t i = 0; i < n; i += stride) {

@@ -33,16 +33,19 @@ size_t batch_points_bound(uint32_t count) {
 /* ---- encoding ---- */
 
 static uint8_t choose_flags(const struct batch_points *points) {
+    const int64_t *time_ms = points->time_ms;
+    const uint8_t *is_float = points->is_float;
+    uint32_t n = points->count;
     uint64_t time_differs = 0;
     uint32_t floats = 0;
-    for (uint32_t i = 0; i < points->count; i++) {
-        time_differs |= (uint64_t)(points->time_ms[i] ^ points->time_ms[0]);
-        floats += points->is_float[i];
-    }
+    for (uint32_t i = 0; i < n; i++)
+        time_differs |= (uint64_t)(time_ms[i] ^ time_ms[0]);
+    for (uint32_t i = 0; i < n; i++)
+        floats += is_float[i];
     uint8_t flags = time_differs == 0 ? FLAG_ONE_TIME : 0;
     if (floats > 0)
         flags |= FLAG_DOUBLES;
-    if (floats < points->count)
+    if (floats < n)
         flags |= FLAG_INTEGERS;
     return flags;
 }
@@ -56,12 +59,23 @@ static uint8_t *put_times(const struct batch_points *points, uint8_t flags, uint
     return at;
 }
 
+/* Whether all differences between neighbours take one byte. */
+static bool are_near(const uint32_t *series_id, uint32_t count) {
+    uint32_t far = series_id[0] >> 31;
+    for (uint32_t i = 1; i < count; i++)
+        far |= (series_id[i] - series_id[i - 1] + 64) >> 7 | series_id[i] >> 31;
+    return far == 0;
+}
+
 static uint8_t *put_series(const uint32_t *series_id, uint32_t count, uint8_t *at) {
-    int64_t before = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        at = bytes_put_varint(at, bytes_zigzag((int64_t)series_id[i] - before));
-        before = series_id[i];
+    at = bytes_put_varint(at, bytes_zigzag((int64_t)series_id[0]));
+    if (are_near(series_id, count)) {
+        for (uint32_t i = 1; i < count; i++)
+            at[i - 1] = (uint8_t)bytes_zigzag((int8_t)(series_id[i] - series_id[i - 1]));
+        return at + count - 1;
     }
+    for (uint32_t i = 1; i < count; i++)
+        at = bytes_put_varint(at, bytes_zigzag((int64_t)series_id[i] - (int64_t)series_id[i - 1]));
     return at;
 }
 
@@ -90,7 +104,7 @@ static uint8_t *put_digits(const struct doubles_plan *plan, const uint64_t *bits
         next = i + 1;
     }
     for (uint32_t i = 0; i < n; i++)
-        at = bytes_put_varint(at, bytes_zigzag((int64_t)plan->digits[i]));
+        at = bytes_put_varint_mixed(at, bytes_zigzag((int64_t)plan->digits[i]));
     return at;
 }
 
@@ -117,10 +131,26 @@ static uint8_t *put_doubles(const struct batch_points *points, uint8_t *at) {
     return n > 0 ? put_chunk(bits, n, at) : at;
 }
 
+/* Branch-free: which points are integers follows no pattern. */
+static uint32_t pick_integers(const struct batch_points *points, uint32_t from, uint32_t to,
+                              uint64_t *bits) {
+    uint32_t n = 0;
+    for (uint32_t i = from; i < to; i++) {
+        bits[n] = points->bits[i];
+        n += points->is_float[i] == 0;
+    }
+    return n;
+}
+
 static uint8_t *put_integers(const struct batch_points *points, uint8_t *at) {
-    for (uint32_t i = 0; i < points->count; i++)
-        if (!points->is_float[i])
-            at = bytes_put_varint(at, bytes_zigzag((int64_t)points->bits[i]));
+    for (uint32_t from = 0; from < points->count; from += CHUNK_POINTS) {
+        uint64_t bits[CHUNK_POINTS];
+        uint32_t left = points->count - from;
+        uint32_t to = from + (left < CHUNK_POINTS ? left : CHUNK_POINTS);
+        uint32_t n = pick_integers(points, from, to, bits);
+        for (uint32_t i = 0; i < n; i++)
+            at = bytes_put_varint_mixed(at, bytes_zigzag((int64_t)bits[i]));
+    }
     return at;
 }
 

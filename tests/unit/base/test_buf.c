@@ -94,6 +94,17 @@ static void varints_survive_and_bad_ones_fail(void **state) {
     assert_true(reader.failed);
 }
 
+static void mixed_varints_are_the_same_bytes(void **state) {
+    for (uint32_t bit = 0; bit < 64; bit++)
+        for (int64_t near = -2; near <= 2; near++) {
+            uint64_t v = (UINT64_C(1) << bit) + (uint64_t)near;
+            uint8_t plain[BYTES_VARINT_MAX] = {0}, mixed[BYTES_VARINT_MAX] = {0};
+            size_t n = (size_t)(bytes_put_varint(plain, v) - plain);
+            assert_int_equal(bytes_put_varint_mixed(mixed, v) - mixed, n);
+            assert_memory_equal(mixed, plain, n);
+        }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_buffer_past_its_maximum_fails_and_keeps_what_it_has),
@@ -102,6 +113,7 @@ int main(void) {
         cmocka_unit_test(an_arena_charges_its_budget_and_fails_over_it),
         cmocka_unit_test(a_charge_must_fit_in_every_ancestor),
         cmocka_unit_test(varints_survive_and_bad_ones_fail),
+        cmocka_unit_test(mixed_varints_are_the_same_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include "base/attr.h"
 #include "base/hash.h"
 #include "model/points.h"
 #include "store/batch.h"
@@ -80,6 +81,21 @@ static void extreme_values_survive_the_log(void **state) {
     given->bits[1] = UINT64_C(1) << 63; /* -0.0 */
     given->is_float[0] = 0;
     given->is_float[1] = 1;
+    assert_same(2, encode(2));
+}
+
+static void near_and_far_series_survive_the_log(void **state) {
+    const int64_t steps[] = {0, 1, -1, 63, -64, 64, -65, 4000, -4000};
+    const uint32_t starts[] = {5000000, (1u << 31) - 100, UINT32_MAX - 10000};
+    for (size_t s = 0; s < COUNT_OF(starts); s++)
+        for (size_t step = 0; step < COUNT_OF(steps); step++) {
+            fill(20, s + step, 100, true);
+            for (uint32_t i = 0; i < 20; i++)
+                given->series_id[i] = starts[s] + (i == 13 ? (uint32_t)steps[step] : 2 * i);
+            assert_same(20, encode(20));
+        }
+    given->series_id[0] = UINT32_MAX;
+    given->series_id[1] = 1; /* near modulo 2^32 only */
     assert_same(2, encode(2));
 }
 
@@ -177,6 +193,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batches_survive_the_log),
         cmocka_unit_test(extreme_values_survive_the_log),
+        cmocka_unit_test(near_and_far_series_survive_the_log),
         cmocka_unit_test(a_collectors_round_takes_two_bytes_a_point_and_its_value),
         cmocka_unit_test(decimals_take_their_digits_and_survive_the_log),
         cmocka_unit_test(zeroes_and_the_largest_digits_survive_the_log),
