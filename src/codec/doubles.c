@@ -135,7 +135,7 @@ uint8_t *doubles_encode(const struct doubles_plan *plan, const uint64_t *bits, u
             next = i + 1;
         }
     }
-    return integers_encode(plan->digits, n, effort, out);
+    return integers_encode(plan->digits, n, NULL, effort, out);
 }
 
 static enum rc check_exceptions(struct bytes_reader *reader, uint32_t n, struct doubles *column) {

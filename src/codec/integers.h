@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "codec/kernels.h"
 #include "codec/vector.h"
 
 #include <stdbool.h>
@@ -42,9 +43,10 @@ struct integers {
 /* Most bytes of a column of n values. */
 size_t integers_bound(uint32_t n);
 
-/* Writes a column of n >= 1 values at `out` and returns the position after it. */
-uint8_t *integers_encode(const uint64_t *values, uint32_t n, enum vector_effort effort,
-                         uint8_t *out);
+/* Writes a column of n >= 1 values at `out` and returns the position after it. `known` is their
+   range, or NULL if the caller has not looked at them. */
+uint8_t *integers_encode(const uint64_t *values, uint32_t n, const struct kernels_range *known,
+                         enum vector_effort effort, uint8_t *out);
 
 /* Reads the head of a column of n values and moves the reader past the column. */
 enum rc integers_open(struct bytes_reader *reader, uint32_t n, struct integers *column) MUST_USE;

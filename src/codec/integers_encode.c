@@ -311,24 +311,33 @@ static uint8_t *improve(const struct plan *frames, const struct kernels_range *r
     return out + bytes;
 }
 
-uint8_t *integers_encode(const uint64_t *values, uint32_t n, enum vector_effort effort,
-                         uint8_t *out) {
+/* The frame over the differences of neighbours, which are not made yet. n >= 2. */
+static struct plan plan_steps(const uint64_t *values, uint32_t n, struct kernels_range *range) {
+    *range = kernels_best()->step_range(values, n);
+    struct plan plan = plan_frame(NULL, n, range);
+    plan.column.flags |= INTEGERS_DELTA;
+    plan.column.start = values[0] - (values[1] - values[0]);
+    return plan;
+}
+
+uint8_t *integers_encode(const uint64_t *values, uint32_t n, const struct kernels_range *known,
+                         enum vector_effort effort, uint8_t *out) {
     CHECK(n >= 1 && n <= KERNELS_VALUES);
     const struct kernels *k = kernels_best();
     struct kernels_range ranges[2];
     struct plan frames[2];
-    ranges[0] = k->range(values, n);
+    ranges[0] = known != NULL ? *known : k->range(values, n);
     frames[0] = plan_frame(values, n, &ranges[0]);
     if (n == 1 || frames[0].column.width == 0)
         return put_plan(&frames[0], out);
-    uint64_t differences[KERNELS_VALUES];
-    k->differences(values, n, differences);
-    ranges[1] = k->range(differences, n);
-    frames[1] = plan_frame(differences, n, &ranges[1]);
-    frames[1].column.flags |= INTEGERS_DELTA;
-    frames[1].column.start = values[0] - differences[0];
+    frames[1] = plan_steps(values, n, &ranges[1]);
     /* A frame of values is one addition cheaper to decode, so it wins the draw. */
     bool is_plain = frames[0].column.width <= frames[1].column.width;
+    if (is_plain && effort == VECTOR_FAST)
+        return put_plan(&frames[0], out);
+    uint64_t differences[KERNELS_VALUES];
+    k->differences(values, n, differences);
+    frames[1].numbers = differences;
     uint8_t *end = put_plan(&frames[is_plain ? 0 : 1], out);
     if (effort == VECTOR_FAST || frames[1].column.width == 0)
         return end;

@@ -216,17 +216,88 @@ static void differences(const uint64_t *restrict in, uint32_t n, uint64_t *restr
     out[0] = out[1];
 }
 
-static struct kernels_range range(const uint64_t *values, uint32_t n) {
-    const uint64_t first = values[0];
-    int64_t min = (int64_t)first, max = (int64_t)first;
-    uint64_t differ = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        int64_t v = (int64_t)values[i];
-        min = v < min ? v : min;
-        max = v > max ? v : max;
-        differ |= values[i] ^ first;
+/* What is known of some numbers after the first. */
+static ALWAYS_INLINE void range_add(struct kernels_range *range, uint64_t first, uint64_t number) {
+    int64_t v = (int64_t)number;
+    range->min = v < range->min ? v : range->min;
+    range->max = v > range->max ? v : range->max;
+    range->differ |= number ^ first;
+    range->sum += number;
+}
+
+#if defined(__AVX2__)
+static ALWAYS_INLINE __m256i four(const uint64_t *at) {
+    return _mm256_loadu_si256((const __m256i *)(const void *)at);
+}
+
+static ALWAYS_INLINE struct kernels_range range_join(__m256i min, __m256i max, __m256i differ,
+                                                     __m256i sum) {
+    uint64_t first = (uint64_t)_mm256_extract_epi64(min, 0);
+    struct kernels_range range = {(int64_t)first, _mm256_extract_epi64(max, 0), 0, 0};
+    range_add(&range, first, (uint64_t)_mm256_extract_epi64(min, 1));
+    range_add(&range, first, (uint64_t)_mm256_extract_epi64(min, 2));
+    range_add(&range, first, (uint64_t)_mm256_extract_epi64(min, 3));
+    range_add(&range, first, (uint64_t)_mm256_extract_epi64(max, 1));
+    range_add(&range, first, (uint64_t)_mm256_extract_epi64(max, 2));
+    range_add(&range, first, (uint64_t)_mm256_extract_epi64(max, 3));
+    __m128i both = _mm_or_si128(_mm256_castsi256_si128(differ), _mm256_extracti128_si256(differ, 1));
+    range.differ = (uint64_t)_mm_extract_epi64(both, 0) | (uint64_t)_mm_extract_epi64(both, 1);
+    both = _mm_add_epi64(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+    range.sum = (uint64_t)_mm_extract_epi64(both, 0) + (uint64_t)_mm_extract_epi64(both, 1);
+    return range;
+}
+
+/* Ranges the values of whole fours into *range and returns how many those are. */
+static ALWAYS_INLINE uint32_t range_fours(const uint64_t *values, uint32_t n, uint64_t first,
+                                          const bool steps, struct kernels_range *range) {
+    const __m256i all_first = _mm256_set1_epi64x((int64_t)first);
+    __m256i min = all_first, max = all_first;
+    __m256i differ = _mm256_setzero_si256(), sum = differ;
+    uint32_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        __m256i v = four(values + i);
+        if (steps)
+            v = _mm256_sub_epi64(v, four(values + i - 1));
+        min = _mm256_blendv_epi8(min, v, _mm256_cmpgt_epi64(min, v));
+        max = _mm256_blendv_epi8(max, v, _mm256_cmpgt_epi64(v, max));
+        differ = _mm256_or_si256(differ, _mm256_xor_si256(v, all_first));
+        sum = _mm256_add_epi64(sum, v);
     }
-    return (struct kernels_range){min, max, differ};
+    *range = range_join(min, max, differ, sum);
+    return i;
+}
+#else
+static ALWAYS_INLINE uint32_t range_fours(const uint64_t *values, uint32_t n, uint64_t first,
+                                          const bool steps, struct kernels_range *range) {
+    (void)values;
+    (void)n;
+    (void)steps;
+    *range = (struct kernels_range){(int64_t)first, (int64_t)first, 0, 0};
+    return 0;
+}
+#endif
+
+static struct kernels_range range(const uint64_t *values, uint32_t n) {
+    struct kernels_range range;
+    for (uint32_t i = range_fours(values, n, values[0], false, &range); i < n; i++)
+        range_add(&range, values[0], values[i]);
+    return range;
+}
+
+static struct kernels_range step_range(const uint64_t *values, uint32_t n) {
+    struct kernels_range range;
+    uint64_t first = values[1] - values[0];
+    const uint64_t *after = values + 1;
+    for (uint32_t i = range_fours(after, n - 1, first, true, &range); i < n - 1; i++)
+        range_add(&range, first, after[i] - values[i]);
+    return range;
+}
+
+static bool is_ramp(const uint64_t *values, uint32_t n) {
+    uint64_t first = values[1] - values[0], odd = 0;
+    for (uint32_t i = 1; i < n; i++)
+        odd |= (values[i] - values[i - 1]) ^ first;
+    return odd == 0;
 }
 
 static uint64_t sum32(const uint32_t *values, uint32_t n) {
@@ -243,16 +314,9 @@ static int64_t sum32_signed(const uint32_t *values, uint32_t n) {
     return sum;
 }
 
-static uint64_t sum64(const uint64_t *values, uint32_t n) {
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < n; i++)
-        sum += values[i];
-    return sum;
-}
-
 static void ramp(uint64_t first, uint64_t step, uint32_t n, uint64_t *out) {
-    for (uint32_t i = 0; i < n; i++)
-        out[i] = first + i * step;
+    for (uint32_t i = 0; i < n; i++, first += step)
+        out[i] = first;
 }
 
 static bool ascending(const int64_t *values, uint32_t n) {
@@ -500,9 +564,10 @@ const struct kernels KERNELS_TABLE = {
     .narrow64 = narrow64,
     .differences = differences,
     .range = range,
+    .step_range = step_range,
+    .is_ramp = is_ramp,
     .sum32 = sum32,
     .sum32_signed = sum32_signed,
-    .sum64 = sum64,
     .ramp = ramp,
     .ascending = ascending,
     .entropy = entropy,

@@ -29,11 +29,13 @@ enum {
     KERNELS_LENGTHS = 65, /* a number has 0 .. 64 bits */
 };
 
-/* Smallest and largest of some values, and in which bits any of them differs from the first. */
+/* Smallest and largest of some values, in which bits any of them differs from the first, and their
+   sum modulo 2^64. */
 struct kernels_range {
     int64_t min;
     int64_t max;
     uint64_t differ;
+    uint64_t sum;
 };
 
 enum kernels_sign { KERNELS_ABOVE, KERNELS_BELOW, KERNELS_AROUND };
@@ -76,11 +78,13 @@ struct kernels {
     void (*differences)(const uint64_t *restrict in, uint32_t n, uint64_t *restrict out);
 
     struct kernels_range (*range)(const uint64_t *values, uint32_t n);
+    /* The range of values[i] - values[i - 1], i from 1. n >= 2. */
+    struct kernels_range (*step_range)(const uint64_t *values, uint32_t n);
+    /* Whether all of these differences are equal. n >= 2. */
+    bool (*is_ramp)(const uint64_t *values, uint32_t n);
 
     uint64_t (*sum32)(const uint32_t *values, uint32_t n);
     int64_t (*sum32_signed)(const uint32_t *values, uint32_t n);
-    /* Modulo 2^64. */
-    uint64_t (*sum64)(const uint64_t *values, uint32_t n);
 
     /* out[i] = first + i * step */
     void (*ramp)(uint64_t first, uint64_t step, uint32_t n, uint64_t *out);

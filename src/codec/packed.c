@@ -1,6 +1,7 @@
 #include "codec/packed.h"
 
 #include "base/attr.h"
+#include "base/bytes.h"
 #include "base/check.h"
 #include "codec/kernels.h"
 
@@ -30,30 +31,51 @@ size_t packed_bytes(uint32_t n, uint32_t width) {
     return KERNELS_LANES * (extent.words * word_bytes + extent.tail_bytes);
 }
 
+/* The last partial words of the lanes, `bytes` of each, one after the other. Whole words are moved
+   as long as the next lanes' bytes cover what that is too much. */
+static void put_tails(const uint8_t *words, uint32_t bytes, size_t word_bytes, uint8_t *out) {
+    uint32_t lane = 0;
+    for (; 2 * bytes >= word_bytes && lane < KERNELS_LANES - 1; lane++) {
+        if (word_bytes == 4)
+            memcpy(out + lane * bytes, words + lane * 4, 4);
+        else
+            memcpy(out + lane * bytes, words + lane * 8, 8);
+    }
+    for (; lane < KERNELS_LANES; lane++)
+        for (uint32_t i = 0; i < bytes; i++)
+            out[lane * bytes + i] = words[lane * word_bytes + i];
+}
+
+static void take_tails(const uint8_t *in, uint32_t bytes, size_t word_bytes, uint8_t *words) {
+    uint32_t lane = 0;
+    for (; 2 * bytes >= word_bytes && lane < KERNELS_LANES - 1; lane++) {
+        if (word_bytes == 4)
+            bytes_put_u32(words + lane * 4,
+                          bytes_u32(in + lane * bytes) & UINT32_MAX >> (32 - 8 * bytes));
+        else
+            bytes_put_u64(words + lane * 8,
+                          bytes_u64(in + lane * bytes) & UINT64_MAX >> (64 - 8 * bytes));
+    }
+    for (; lane < KERNELS_LANES; lane++)
+        for (uint32_t i = 0; i < word_bytes; i++)
+            words[lane * word_bytes + i] = i < bytes ? in[lane * bytes + i] : 0;
+}
+
 /* The words are stored as they are; of the row of words after them, `tail_bytes` of each lane. */
 static uint8_t *put_words(const void *words, struct extent extent, size_t word_bytes,
                           uint8_t *out) {
     size_t whole = extent.words * word_bytes * KERNELS_LANES;
     memcpy(out, words, whole);
-    out += whole;
-    const uint8_t *tail = (const uint8_t *)words + whole;
-    for (uint32_t lane = 0; extent.tail_bytes > 0 && lane < KERNELS_LANES; lane++) {
-        memcpy(out, tail + lane * word_bytes, extent.tail_bytes);
-        out += extent.tail_bytes;
-    }
-    return out;
+    if (extent.tail_bytes > 0)
+        put_tails((const uint8_t *)words + whole, extent.tail_bytes, word_bytes, out + whole);
+    return out + whole + KERNELS_LANES * extent.tail_bytes;
 }
 
 static void take_words(const uint8_t *bytes, struct extent extent, size_t word_bytes, void *words) {
     size_t whole = extent.words * word_bytes * KERNELS_LANES;
     memcpy(words, bytes, whole);
-    if (extent.tail_bytes == 0)
-        return;
-    uint8_t *tail = (uint8_t *)words + whole;
-    memset(tail, 0, word_bytes * KERNELS_LANES);
-    for (uint32_t lane = 0; lane < KERNELS_LANES; lane++)
-        memcpy(tail + lane * word_bytes, bytes + whole + lane * extent.tail_bytes,
-               extent.tail_bytes);
+    if (extent.tail_bytes > 0)
+        take_tails(bytes + whole, extent.tail_bytes, word_bytes, (uint8_t *)words + whole);
 }
 
 uint8_t *packed_put32(uint32_t *values, uint32_t n, uint32_t width, uint8_t *out) {

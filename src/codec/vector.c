@@ -9,14 +9,14 @@
 
 /* ---- summary ---- */
 
-static void summarise_integers(const struct points *points, struct vector_summary *summary) {
+static void summarise_integers(const struct points *points, const struct kernels_range *range,
+                               struct vector_summary *summary) {
     uint32_t n = points->count;
-    struct kernels_range range = kernels_best()->range(points->bits, n);
-    summary->min = (double)range.min;
-    summary->max = (double)range.max;
+    summary->min = (double)range->min;
+    summary->max = (double)range->max;
     const int64_t safe = INT64_MAX / LIMIT_VECTOR_POINTS;
-    if (range.min >= -safe && range.max <= safe) {
-        summary->sum = (double)(int64_t)kernels_best()->sum64(points->bits, n);
+    if (range->min >= -safe && range->max <= safe) {
+        summary->sum = (double)(int64_t)range->sum;
         return;
     }
     __int128 sum = 0;
@@ -25,20 +25,27 @@ static void summarise_integers(const struct points *points, struct vector_summar
     summary->sum = (double)sum;
 }
 
-static void summarise_doubles(const struct points *points, struct vector_summary *summary) {
-    double min = points_as_double(points, 0), max = min, sum = 0;
-    for (uint32_t i = 0; i < points->count; i++) {
-        double v = points_as_double(points, i);
-        min = v < min ? v : min;
-        max = v > max ? v : max;
-        sum += v;
-    }
-    summary->min = min;
-    summary->max = max;
-    summary->sum = sum;
+static void summary_add(struct vector_summary *summary, double v) {
+    summary->min = v < summary->min ? v : summary->min;
+    summary->max = v > summary->max ? v : summary->max;
+    summary->sum += v;
 }
 
-void vector_summarise(const struct points *points, struct vector_summary *summary) {
+static void summarise_doubles(const struct points *points, struct vector_summary *summary) {
+    summary->min = summary->max = summary->first;
+    for (uint32_t i = 0; i < points->count; i++)
+        summary_add(summary, points_double_of(points->bits[i]));
+}
+
+static void summarise_mixed(const struct points *points, struct vector_summary *summary) {
+    summary->min = summary->max = summary->first;
+    for (uint32_t i = 0; i < points->count; i++)
+        summary_add(summary, points_as_double(points, i));
+}
+
+/* `range`: of the values, if they are integers. */
+static void summarise(const struct points *points, const struct kernels_range *range,
+                      struct vector_summary *summary) {
     uint32_t n = points->count;
     CHECK(n >= 1 && n <= LIMIT_VECTOR_POINTS);
     *summary = (struct vector_summary){
@@ -50,9 +57,21 @@ void vector_summarise(const struct points *points, struct vector_summary *summar
         .kind = (uint8_t)points->kind,
     };
     if (points->kind == POINTS_INTEGERS)
-        summarise_integers(points, summary);
-    else
+        summarise_integers(points, range, summary);
+    else if (points->kind == POINTS_DOUBLES)
         summarise_doubles(points, summary);
+    else
+        summarise_mixed(points, summary);
+}
+
+static struct kernels_range range_of(const struct points *points) {
+    return points->kind == POINTS_INTEGERS ? kernels_best()->range(points->bits, points->count)
+                                           : (struct kernels_range){0};
+}
+
+void vector_summarise(const struct points *points, struct vector_summary *summary) {
+    struct kernels_range range = range_of(points);
+    summarise(points, &range, summary);
 }
 
 /* ---- encoding ---- */
@@ -62,20 +81,11 @@ size_t vector_payload_bound(uint32_t count) {
     return 1 + 2 + integers_bound(count) + mask + integers_bound(count);
 }
 
-static bool has_constant_step(const int64_t *time_ms, uint32_t n) {
-    if (n <= 2)
-        return true;
-    uint64_t step = (uint64_t)time_ms[1] - (uint64_t)time_ms[0], odd = 0;
-    for (uint32_t i = 2; i < n; i++)
-        odd |= ((uint64_t)time_ms[i] - (uint64_t)time_ms[i - 1]) ^ step;
-    return odd == 0;
-}
-
 static uint8_t *encode_times(const struct points *points, enum vector_effort effort,
                              enum vector_times *method, uint8_t *out) {
     uint32_t n = points->count;
     *method = VECTOR_TIMES_STEP;
-    if (has_constant_step(points->time_ms, n))
+    if (n <= 2 || kernels_best()->is_ramp((const uint64_t *)points->time_ms, n))
         return out;
     uint64_t times[LIMIT_VECTOR_POINTS];
     uint64_t odd = 0;
@@ -86,7 +96,7 @@ static uint8_t *encode_times(const struct points *points, enum vector_effort eff
     for (uint32_t i = 0; odd == 0 && i < n; i++)
         times[i] /= 1000;
     *method = odd == 0 ? VECTOR_TIMES_SECONDS : VECTOR_TIMES_MS;
-    uint8_t *end = integers_encode(times, n, effort, out + 2);
+    uint8_t *end = integers_encode(times, n, NULL, effort, out + 2);
     bytes_put_u16(out, (uint16_t)(end - out - 2));
     return end;
 }
@@ -148,7 +158,8 @@ static uint8_t *encode_decimal(const struct points *points, enum vector_effort e
 
 void vector_encode(const struct points *points, enum vector_effort effort,
                    struct vector_summary *summary, uint8_t *payload) {
-    vector_summarise(points, summary);
+    struct kernels_range range = range_of(points);
+    summarise(points, &range, summary);
     enum vector_times times_method;
     uint8_t *end = encode_times(points, effort, &times_method, payload + 1);
     payload[0] = (uint8_t)times_method;
@@ -158,7 +169,8 @@ void vector_encode(const struct points *points, enum vector_effort effort,
     if (values_end == NULL) {
         if (points->kind == POINTS_MIXED)
             end = put_mask(points, VECTOR_MASK_STORED, end);
-        values_end = integers_encode(points->bits, points->count, effort, end);
+        const struct kernels_range *known = points->kind == POINTS_INTEGERS ? &range : NULL;
+        values_end = integers_encode(points->bits, points->count, known, effort, end);
     }
     summary->payload_bytes = (uint32_t)(values_end - payload);
     CHECK(summary->payload_bytes <= vector_payload_bound(points->count));
