@@ -93,17 +93,22 @@ static struct head_vectors *vectors_new(struct head_memory *memory, uint32_t cou
     return vectors;
 }
 
+static struct head_vector *vector_of(struct head_memory *memory,
+                                     const struct vector_summary *summary, const uint8_t *payload) {
+    struct head_vector *vector = allocate(memory, vector_size(summary->payload_bytes));
+    if (vector == NULL)
+        return NULL;
+    vector->summary = *summary;
+    memcpy(vector->payload, payload, summary->payload_bytes);
+    return vector;
+}
+
 static struct head_vector *vector_new(struct head_memory *memory, const struct head_points *points,
                                       uint32_t from, uint32_t count) {
     uint8_t payload[HEAD_PAYLOAD_MAX];
     struct vector_summary summary;
     head_points_encode(points, from, count, &summary, payload);
-    struct head_vector *vector = allocate(memory, vector_size(summary.payload_bytes));
-    if (vector == NULL)
-        return NULL;
-    vector->summary = summary;
-    memcpy(vector->payload, payload, summary.payload_bytes);
-    return vector;
+    return vector_of(memory, &summary, payload);
 }
 
 /* ---- what the writer sees ---- */
@@ -133,19 +138,6 @@ static void publish_tail(struct head *head, struct head_tail *tail) {
 
 static void publish_vectors(struct head *head, struct head_vectors *vectors) {
     atomic_store_explicit(&head->vectors, vectors, memory_order_release);
-}
-
-static void gather_tail(struct head_points *points, const struct head *head) {
-    struct head_tail *tail = writer_tail(head);
-    uint64_t state = writer_state(head);
-    uint32_t count = state_count(state);
-    for (uint32_t i = 0; i < count; i++) {
-        points->time_ms[i] = tail->cells[i].time_ms;
-        points->bits[i] = tail->cells[i].bits;
-        points->is_float[i] = state >> i & 1;
-    }
-    points->count = count;
-    points->unordered = head->tail_unordered;
 }
 
 /* ---- merging ---- */
@@ -262,22 +254,64 @@ static bool push_vector(struct head *head, struct head_memory *memory, struct he
     return true;
 }
 
+/* What is sealed of a tail: its points in order of arrival. */
+struct gathered {
+    int64_t time_ms[LIMIT_TAIL_POINTS];
+    uint64_t bits[LIMIT_TAIL_POINTS];
+    uint64_t float_mask;
+    uint32_t count;
+};
+
+static void gather_tail(const struct head *head, struct gathered *gathered) {
+    const struct head_cell *cells = writer_tail(head)->cells;
+    uint64_t state = writer_state(head);
+    gathered->count = state_count(state);
+    gathered->float_mask = state & UINT32_MAX;
+    for (uint32_t i = 0; i < gathered->count; i++) {
+        gathered->time_ms[i] = cells[i].time_ms;
+        gathered->bits[i] = cells[i].bits;
+    }
+}
+
+static struct head_vector *seal_ordered(struct gathered *gathered, struct head_memory *memory) {
+    uint64_t all = UINT64_MAX >> (64 - gathered->count);
+    struct points points = {.count = gathered->count,
+                            .kind = gathered->float_mask == 0     ? POINTS_INTEGERS
+                                    : gathered->float_mask == all ? POINTS_DOUBLES
+                                                                  : POINTS_MIXED,
+                            .time_ms = gathered->time_ms,
+                            .bits = gathered->bits,
+                            .float_mask = &gathered->float_mask};
+    uint8_t payload[HEAD_PAYLOAD_MAX];
+    struct vector_summary summary;
+    vector_encode(&points, VECTOR_FAST, &summary, payload);
+    return vector_of(memory, &summary, payload);
+}
+
+static struct head_vector *seal_unordered(struct gathered *gathered, struct head_memory *memory) {
+    uint8_t is_float[LIMIT_TAIL_POINTS];
+    for (uint32_t i = 0; i < gathered->count; i++)
+        is_float[i] = gathered->float_mask >> i & 1;
+    struct head_points points = {.count = gathered->count,
+                                 .capacity = LIMIT_TAIL_POINTS,
+                                 .borrowed = true,
+                                 .unordered = true,
+                                 .time_ms = gathered->time_ms,
+                                 .bits = gathered->bits,
+                                 .is_float = is_float};
+    if (!head_points_order(&points))
+        return NULL;
+    return vector_new(memory, &points, 0, points.count);
+}
+
 bool head_seal(struct head *head, struct head_memory *memory) {
     struct head_tail *tail = writer_tail(head);
     if (state_count(writer_state(head)) == 0)
         return true;
-    int64_t time_ms[LIMIT_TAIL_POINTS];
-    uint64_t bits[LIMIT_TAIL_POINTS];
-    uint8_t is_float[LIMIT_TAIL_POINTS];
-    struct head_points points = {.capacity = LIMIT_TAIL_POINTS,
-                                 .borrowed = true,
-                                 .time_ms = time_ms,
-                                 .bits = bits,
-                                 .is_float = is_float};
-    gather_tail(&points, head);
-    if (!head_points_order(&points))
-        return false;
-    struct head_vector *vector = vector_new(memory, &points, 0, points.count);
+    struct gathered gathered;
+    gather_tail(head, &gathered);
+    struct head_vector *vector = head->tail_unordered ? seal_unordered(&gathered, memory)
+                                                      : seal_ordered(&gathered, memory);
     if (vector == NULL)
         return false;
     if (!push_vector(head, memory, vector)) {
