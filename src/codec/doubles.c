@@ -14,11 +14,11 @@ enum {
     /* An exception costs about 10 bytes and digits save at least 12 bits of 64, so with one
        exception in 16 values a decimal column is never larger than the raw doubles. */
     VALUES_PER_EXCEPTION = 16,
-    /* How many values are looked at before genuine doubles are given up: all of a short column, a
-       quarter of a longer one, up to so many. */
-    SAMPLE_VALUES = 64,
-    SAMPLE_VALUES_LEAST = 16,
-    SAMPLE_PART = 4,
+    /* How many values are looked at before genuine doubles are given up: a part of the column,
+       within these bounds. What the sample misses costs another look at the whole column. */
+    SAMPLE_PART = 16,
+    SAMPLE_VALUES_LEAST = 8,
+    SAMPLE_VALUES_MOST = 64,
     /* By how many digits the sample may be wrong. */
     MISSED_DIGITS = 3,
     DIGITS_BITS = 51
@@ -53,8 +53,8 @@ static uint32_t scale_of_sample(const uint64_t *bits, uint32_t n) {
     uint32_t sample = n / SAMPLE_PART;
     if (sample < SAMPLE_VALUES_LEAST)
         sample = SAMPLE_VALUES_LEAST;
-    if (sample > SAMPLE_VALUES)
-        sample = SAMPLE_VALUES;
+    if (sample > SAMPLE_VALUES_MOST)
+        sample = SAMPLE_VALUES_MOST;
     uint32_t stride = n > sample ? n / sample : 1;
     uint32_t with_scale[DOUBLES_SCALE_MAX + 2] = {0};
     uint32_t seen = 0, scale = 0;

@@ -25,22 +25,26 @@ static void summarise_integers(const struct points *points, const struct kernels
     summary->sum = (double)sum;
 }
 
-static void summary_add(struct vector_summary *summary, double v) {
-    summary->min = v < summary->min ? v : summary->min;
-    summary->max = v > summary->max ? v : summary->max;
-    summary->sum += v;
-}
-
 static void summarise_doubles(const struct points *points, struct vector_summary *summary) {
-    summary->min = summary->max = summary->first;
-    for (uint32_t i = 0; i < points->count; i++)
-        summary_add(summary, points_double_of(points->bits[i]));
+    const uint64_t *bits = points->bits;
+    double min = summary->first, max = min, sum = 0;
+    for (uint32_t i = 0, n = points->count; i < n; i++) {
+        double v = points_double_of(bits[i]);
+        min = v < min ? v : min;
+        max = v > max ? v : max;
+        sum += v;
+    }
+    summary->min = min;
+    summary->max = max;
+    summary->sum = sum;
 }
 
 static void summarise_mixed(const struct points *points, struct vector_summary *summary) {
-    summary->min = summary->max = summary->first;
+    uint64_t bits[LIMIT_VECTOR_POINTS];
     for (uint32_t i = 0; i < points->count; i++)
-        summary_add(summary, points_as_double(points, i));
+        bits[i] = points_bits_of(points_as_double(points, i));
+    struct points doubles = {.count = points->count, .kind = POINTS_DOUBLES, .bits = bits};
+    summarise_doubles(&doubles, summary);
 }
 
 /* `range`: of the values, if they are integers. */

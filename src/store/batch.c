@@ -79,13 +79,41 @@ static uint8_t *put_series(const uint32_t *series_id, uint32_t count, uint8_t *a
     return at;
 }
 
-static uint8_t *put_mask(const struct batch_points *points, uint8_t *at) {
-    for (uint32_t i = 0; i < points->count; i += 8) {
-        uint8_t byte = 0;
-        for (uint32_t k = 0; k < 8 && i + k < points->count; k++)
-            byte |= (uint8_t)(points->is_float[i + k] << k);
-        *at++ = byte;
+/* Up to CHUNK_POINTS signed numbers as zigzag varints. Their lengths are not a pattern a processor
+   could predict, so how to write them without branches is decided for all of them at once. */
+static uint8_t *put_zigzags(const uint64_t *numbers, uint32_t n, uint8_t *at) {
+    uint64_t zigzags[CHUNK_POINTS], all = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        zigzags[i] = bytes_zigzag((int64_t)numbers[i]);
+        all |= zigzags[i];
     }
+    if (all >> 14 != 0) {
+        for (uint32_t i = 0; i < n; i++)
+            at = bytes_put_varint_mixed(at, zigzags[i]);
+        return at;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t v = (uint32_t)zigzags[i], two = v > 0x7f;
+        bytes_put_u16(at, (uint16_t)((v & 0x7f) | two << 7 | (v << 1 & 0x7f00)));
+        at += 1 + two;
+    }
+    return at;
+}
+
+/* Eight bytes of 0 or 1 as the bits of one: each is moved to its place by its term of a product. */
+static uint8_t gather_bits(const uint8_t *flags) {
+    return (uint8_t)(bytes_u64(flags) * UINT64_C(0x0102040810204080) >> 56);
+}
+
+static uint8_t *put_mask(const struct batch_points *points, uint8_t *at) {
+    uint32_t i = 0;
+    for (; i + 8 <= points->count; i += 8)
+        *at++ = gather_bits(points->is_float + i);
+    uint8_t rest[8] = {0};
+    if (i == points->count)
+        return at;
+    memcpy(rest, points->is_float + i, points->count - i);
+    *at++ = gather_bits(rest);
     return at;
 }
 
@@ -103,9 +131,7 @@ static uint8_t *put_digits(const struct doubles_plan *plan, const uint64_t *bits
         at += 8;
         next = i + 1;
     }
-    for (uint32_t i = 0; i < n; i++)
-        at = bytes_put_varint_mixed(at, bytes_zigzag((int64_t)plan->digits[i]));
-    return at;
+    return put_zigzags(plan->digits, n, at);
 }
 
 static uint8_t *put_chunk(const uint64_t *bits, uint32_t n, uint8_t *at) {
@@ -142,14 +168,15 @@ static uint32_t pick_integers(const struct batch_points *points, uint32_t from, 
     return n;
 }
 
-static uint8_t *put_integers(const struct batch_points *points, uint8_t *at) {
+static uint8_t *put_integers(const struct batch_points *points, bool are_all, uint8_t *at) {
     for (uint32_t from = 0; from < points->count; from += CHUNK_POINTS) {
         uint64_t bits[CHUNK_POINTS];
         uint32_t left = points->count - from;
-        uint32_t to = from + (left < CHUNK_POINTS ? left : CHUNK_POINTS);
-        uint32_t n = pick_integers(points, from, to, bits);
-        for (uint32_t i = 0; i < n; i++)
-            at = bytes_put_varint_mixed(at, bytes_zigzag((int64_t)bits[i]));
+        uint32_t n = left < CHUNK_POINTS ? left : CHUNK_POINTS;
+        if (are_all)
+            at = put_zigzags(points->bits + from, n, at);
+        else
+            at = put_zigzags(bits, pick_integers(points, from, from + n, bits), at);
     }
     return at;
 }
@@ -165,7 +192,7 @@ size_t batch_encode_points(const struct batch_points *points, uint8_t *out) {
     if ((flags & FLAG_INTEGERS) && (flags & FLAG_DOUBLES))
         at = put_mask(points, at);
     if (flags & FLAG_INTEGERS)
-        at = put_integers(points, at);
+        at = put_integers(points, (flags & FLAG_DOUBLES) == 0, at);
     if (flags & FLAG_DOUBLES)
         at = put_doubles(points, at);
     return (size_t)(at - out);
