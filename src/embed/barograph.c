@@ -8,7 +8,6 @@
 #include "query/query.h"
 #include "store/store.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -148,7 +147,7 @@ PUBLIC int barograph_series_open(barograph *db, const char *metric, const barogr
 }
 
 /* Columns of one batch: on the stack, so that threads share nothing. */
-enum { PART_POINTS = 2048, PREFETCH_SERIES = 16 };
+enum { PART_POINTS = 2048 };
 
 struct part {
     uint32_t id[PART_POINTS];
@@ -158,29 +157,41 @@ struct part {
     uint8_t is_float[PART_POINTS];
 };
 
+/* Whether a point's time and value may be stored; one branch, for whoever asks. */
+static bool is_storable(const barograph_point *point) {
+    const uint64_t exponent = UINT64_C(0x7ff) << 52;
+    uint64_t bits;
+    memcpy(&bits, &point->value, sizeof(bits));
+    bool out_of_range = (uint64_t)point->time_ms - 1 >= (uint64_t)LIMIT_TIME_MS_MAX;
+    bool not_finite = (point->is_double != 0) & ((bits & exponent) == exponent);
+    return !(out_of_range | not_finite);
+}
+
+/* Copies the points into columns; returns how many come before the first that cannot be stored. */
+static uint32_t fill_columns(struct part *part, const barograph_point *points, uint32_t n) {
+    uint32_t i = 0;
+    for (; i < n && LIKELY(is_storable(&points[i])); i++) {
+        part->id[i] = points[i].series;
+        part->time_ms[i] = points[i].time_ms;
+        memcpy(&part->bits[i], &points[i].value, sizeof(part->bits[i]));
+        part->is_float[i] = points[i].is_double != 0;
+    }
+    return i;
+}
+
 static enum rc fill_part(barograph *db, struct part *part, const barograph_point *points,
                          uint32_t n, struct err *err) {
-    for (uint32_t i = 0; i < n; i++)
-        part->id[i] = points[i].series;
-    index_by_ids(db->index, part->id, n, part->series);
-    for (uint32_t i = 0; i < n; i++) {
-        const barograph_point *point = &points[i];
-        const struct series *series = part->series[i];
-        if (i + PREFETCH_SERIES < n)
-            __builtin_prefetch(part->series[i + PREFETCH_SERIES]);
-        if (UNLIKELY(series == NULL || series->removed))
-            return err_set(err, RC_NOT_FOUND, "point %u: there is no series %u; open it", i,
-                           point->series);
-        if (UNLIKELY(point->time_ms < 1 || point->time_ms > LIMIT_TIME_MS_MAX))
-            return err_set(err, RC_INVALID, "point %u: time %lld is not in 1 .. 9999999999999 ms",
-                           i, (long long)point->time_ms);
-        if (UNLIKELY(point->is_double != 0 && !isfinite(point->value.real)))
-            return err_set(err, RC_INVALID, "point %u: the value is not finite", i);
-        part->time_ms[i] = point->time_ms;
-        memcpy(&part->bits[i], &point->value, sizeof(part->bits[i]));
-        part->is_float[i] = point->is_double != 0;
-    }
-    return RC_OK;
+    uint32_t good = fill_columns(part, points, n);
+    uint32_t found = index_by_ids(db->index, part->id, good, part->series);
+    if (UNLIKELY(found < good))
+        return err_set(err, RC_NOT_FOUND, "point %u: there is no series %u; open it", found,
+                       points[found].series);
+    if (LIKELY(good == n))
+        return RC_OK;
+    if (points[good].time_ms < 1 || points[good].time_ms > LIMIT_TIME_MS_MAX)
+        return err_set(err, RC_INVALID, "point %u: time %lld is not in 1 .. 9999999999999 ms", good,
+                       (long long)points[good].time_ms);
+    return err_set(err, RC_INVALID, "point %u: the value is not finite", good);
 }
 
 static enum rc put_part(barograph *db, const barograph_point *points, uint32_t n, uint64_t *commit,

@@ -83,8 +83,10 @@ struct series *index_find(struct index *index, const struct series_key *key);
 /* The series with this id, or NULL. */
 struct series *index_by_id(struct index *index, uint32_t id);
 
-/* The same for many at once, under one lock. */
-void index_by_ids(struct index *index, const uint32_t *ids, uint32_t count, struct series **out);
+/* The same for many at once, under one lock. Returns how many were found before the first that
+   is not in the index. */
+uint32_t index_by_ids(struct index *index, const uint32_t *ids, uint32_t count,
+                      struct series **out);
 
 /* The series with this TSUID (hex, either case), or NULL. */
 struct series *index_by_tsuid(struct index *index, str hex);

@@ -66,12 +66,27 @@ struct series *index_by_id(struct index *index, uint32_t id) {
     return series;
 }
 
-void index_by_ids(struct index *index, const uint32_t *ids, uint32_t count, struct series **out) {
-    bool gone;
+/* Ids that are used together are mostly of one page, so it is looked for when it changes. */
+uint32_t index_by_ids(struct index *index, const uint32_t *ids, uint32_t count,
+                      struct series **out) {
+    uint32_t page = UINT32_MAX, found = 0;
+    struct series *const *series = NULL;
     rwlock_read(&index->lock);
-    for (uint32_t i = 0; i < count; i++)
-        out[i] = index_lookup(index, ids[i], &gone);
+    for (; found < count; found++) {
+        uint32_t id = ids[found];
+        if (id / INDEX_PAGE_ELEMENTS != page) {
+            page = id / INDEX_PAGE_ELEMENTS;
+            series = index_pages_at(&index->series_pages, page * INDEX_PAGE_ELEMENTS);
+            if (series == NULL)
+                break;
+        }
+        struct series *one = series[id % INDEX_PAGE_ELEMENTS];
+        if (one == NULL || one == INDEX_SERIES_GONE)
+            break;
+        out[found] = one;
+    }
     rwlock_unlock(&index->lock);
+    return found;
 }
 
 uint32_t index_tag_value(const struct series *series, uint32_t key_uid) {

@@ -107,6 +107,12 @@ static void a_series_is_made_once_and_found_by_names_id_and_tsuid(void **state) 
     assert_ptr_equal(index_by_id(f.index, 2), second);
     assert_null(index_by_id(f.index, 0));
     assert_null(index_by_id(f.index, 3));
+    const uint32_t ids[] = {2, 1, 2, 3, 1};
+    struct series *many[5];
+    assert_int_equal(index_by_ids(f.index, ids, 3, many), 3);
+    assert_true(many[0] == second && many[1] == first && many[2] == second);
+    assert_int_equal(index_by_ids(f.index, ids, 5, many), 3);
+    assert_int_equal(index_by_ids(f.index, (const uint32_t[]){5000000}, 1, many), 0);
     assert_key(&f, first, "cpu dc=a host=w1");
     assert_tsuid(&f, first, "000001000001000001000002000002");
     assert_tsuid(&f, second, "000001000001000001000002000003");
