@@ -1,12 +1,13 @@
 /*
  * Appends: points per second of CPU through store_append, with a log in real files.
  *
- *     bench_append [directory] [seconds] [batch] [series] [doubles percent] [memory MiB]
+ *     bench_append [directory] [seconds] [batch] [series] [doubles percent] [memory MiB] [rounds]
  *
  * Prints points per second of user and system time (all threads: log and maintenance included, but
  * not what making the points up takes), bytes a point in the log, and memory a series; run again on the directory of a killed run it
  * prints how long recovery takes. Which part takes what:
  *     perf record -g bench_append && perf report
+ * With a number of rounds (a point of each series) the work is the same each time, for callgrind.
  */
 #include "medium/file_medium.h"
 #include "os/clock.h"
@@ -164,7 +165,8 @@ int main(int argc, char **argv) {
     int64_t time_ms = clock_wall_ms(&clock_system) - 86400000;
     int64_t wall_ns = clock_monotonic_ns();
     int64_t cpu_ns = clock_process_cpu_ns();
-    while (clock_monotonic_ns() - wall_ns < (int64_t)seconds * 1000000000) {
+    uint32_t rounds = argument(argc, argv, 7, UINT32_MAX);
+    while (rounds-- > 0 && clock_monotonic_ns() - wall_ns < (int64_t)seconds * 1000000000) {
         run_round(&load, time_ms);
         time_ms += 10000;
     }

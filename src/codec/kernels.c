@@ -90,7 +90,7 @@ static block_kernel *const pack_by_width[UNROLLED_MAX + 1] = {WIDTHS};
 
 static void unpack32(const uint32_t *restrict words, uint32_t rows, uint32_t width,
                      uint32_t *restrict values) {
-    if (width <= UNROLLED_MAX) {
+    if (width <= UNROLLED_MAX && rows > KERNELS_FEW_ROWS) {
         unpack_by_width[width](words, rows, values);
         return;
     }
@@ -108,22 +108,25 @@ static void unpack32(const uint32_t *restrict words, uint32_t rows, uint32_t wid
 
 static void pack32(const uint32_t *restrict values, uint32_t rows, uint32_t width,
                    uint32_t *restrict words) {
-    if (width <= UNROLLED_MAX) {
+    if (width <= UNROLLED_MAX && rows > KERNELS_FEW_ROWS) {
         pack_by_width[width](values, rows, words);
         return;
     }
     const lanes32 *in = (const lanes32 *)(const void *)values;
     lanes32 *out = (lanes32 *)(void *)words;
     lanes32 word = {0};
-    uint32_t blocks = (rows + KERNELS_BLOCK_ROWS - 1) / KERNELS_BLOCK_ROWS;
-    for (uint32_t row = 0; row < blocks * KERNELS_BLOCK_ROWS; row++) {
-        uint32_t shift = row * width % 32;
-        word |= in[row] << shift;
-        if (shift + width >= 32) {
-            out[row * width / 32] = word;
-            word = shift + width > 32 ? in[row] >> (32 - shift) : (lanes32){0};
+    uint32_t used = 0;
+    for (uint32_t row = 0; row < rows; row++) {
+        word |= in[row] << used;
+        used += width;
+        if (used >= 32) {
+            *out++ = word;
+            used -= 32;
+            word = used > 0 ? in[row] >> (width - used) : (lanes32){0};
         }
     }
+    if (used > 0)
+        *out = word;
 }
 
 static void unpack64(const uint64_t *restrict words, uint32_t rows, uint32_t width,

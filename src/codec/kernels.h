@@ -12,7 +12,8 @@
  *
  * Arrays of values and words have room for KERNELS_VALUES elements and are aligned to 64 bytes;
  * kernels with a `rows` argument may read and write up to the next multiple of KERNELS_BLOCK_ROWS
- * rows. Those with `n` touch n elements, and need no alignment. Arithmetic is modulo 2^32 or 2^64.
+ * rows, but pack32 and unpack32 of at most KERNELS_FEW_ROWS touch no more than those rows and their
+ * words. Those with `n` touch n elements, and need no alignment. Arithmetic is modulo 2^32 or 2^64.
  */
 #pragma once
 
@@ -25,6 +26,7 @@
 enum {
     KERNELS_LANES = 8,
     KERNELS_BLOCK_ROWS = 32,
+    KERNELS_FEW_ROWS = 8,
     KERNELS_VALUES = LIMIT_VECTOR_POINTS,
     KERNELS_LENGTHS = 65, /* a number has 0 .. 64 bits */
 };

@@ -21,7 +21,10 @@ static struct extent extent_of(uint32_t n, uint32_t width) {
     return (struct extent){rows, bits / word_bits, (bits % word_bits + 7) / 8};
 }
 
-static uint32_t block_end(uint32_t rows) {
+/* How many rows the 32-bit kernels touch. */
+static uint32_t rows_touched(uint32_t rows) {
+    if (rows <= KERNELS_FEW_ROWS)
+        return rows;
     return (rows + KERNELS_BLOCK_ROWS - 1) / KERNELS_BLOCK_ROWS * KERNELS_BLOCK_ROWS;
 }
 
@@ -84,7 +87,7 @@ uint8_t *packed_put32(uint32_t *values, uint32_t n, uint32_t width, uint8_t *out
         return out;
     uint32_t words[KERNELS_VALUES] ALIGNED(64);
     struct extent extent = extent_of(n, width);
-    memset(values + n, 0, (block_end(extent.rows) * KERNELS_LANES - n) * sizeof(*values));
+    memset(values + n, 0, (rows_touched(extent.rows) * KERNELS_LANES - n) * sizeof(*values));
     kernels_best()->pack32(values, extent.rows, width, words);
     return put_words(words, extent, sizeof(*words), out);
 }
@@ -104,13 +107,15 @@ void packed_take32(const uint8_t *bytes, uint32_t n, uint32_t width, uint32_t *v
         memset(values, 0, n * sizeof(*values));
         return;
     }
-    /* The kernel reads the words of whole blocks; what comes of those past n is not looked at. */
+    /* The kernel may read the words of whole blocks; what comes of those past n is not looked at. */
     uint32_t words[KERNELS_VALUES] ALIGNED(64);
     struct extent extent = extent_of(n, width);
     take_words(bytes, extent, sizeof(*words), words);
-    uint32_t filled = (extent.words + (extent.tail_bytes > 0)) * KERNELS_LANES;
-    uint32_t end = block_end(extent.rows) / 32 * width * KERNELS_LANES;
-    memset(words + filled, 0, (end - filled) * sizeof(*words));
+    if (extent.rows > KERNELS_FEW_ROWS) {
+        uint32_t filled = (extent.words + (extent.tail_bytes > 0)) * KERNELS_LANES;
+        uint32_t end = rows_touched(extent.rows) / 32 * width * KERNELS_LANES;
+        memset(words + filled, 0, (end - filled) * sizeof(*words));
+    }
     kernels_best()->unpack32(words, extent.rows, width, values);
 }
 
