@@ -250,15 +250,23 @@ static void release_until(struct epoch_domain *domain, uint64_t epoch) {
     } while (count > 0);
 }
 
+uint64_t epoch_stamp(struct epoch_domain *domain) {
+    /* Adding nothing is still a write: what was unlinked before is seen before it. */
+    return atomic_fetch_add(&domain->epoch, 0);
+}
+
+uint64_t epoch_passed(struct epoch_domain *domain) {
+    for (int i = 0; i < ADVANCES_PER_COLLECT && advance(domain); i++)
+        continue;
+    uint64_t epoch = atomic_load(&domain->epoch);
+    return epoch > DELAY ? epoch - DELAY : 0;
+}
+
 void epoch_collect(struct epoch_domain *domain) {
     if (collecting)
         return; /* called from a release */
     collecting = true;
-    for (int i = 0; i < ADVANCES_PER_COLLECT && advance(domain); i++)
-        continue;
-    uint64_t epoch = atomic_load(&domain->epoch);
-    if (epoch > DELAY)
-        release_until(domain, epoch - DELAY);
+    release_until(domain, epoch_passed(domain));
     collecting = false;
 }
 

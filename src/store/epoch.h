@@ -28,3 +28,10 @@ void epoch_retire(struct epoch_domain *domain, void *pointer,
 
 /* Runs the releases that are due. */
 void epoch_collect(struct epoch_domain *domain);
+
+/* For those who keep what they retire themselves: a stamp for everything the calling thread has
+   unlinked so far, */
+uint64_t epoch_stamp(struct epoch_domain *domain);
+/* and the largest stamp whose holders no reader can see any more. Costs a look at every pinned
+   thread. */
+uint64_t epoch_passed(struct epoch_domain *domain);

@@ -21,10 +21,10 @@ static uint32_t state_count(uint64_t state) {
     return (uint32_t)(state >> 32);
 }
 
-/* ---- memory: charged as it is taken, given back when the last reader is gone ---- */
+/* ---- memory ---- */
 
 static size_t tail_size(size_t capacity) {
-    return sizeof(struct head_tail) + sizeof(struct head_cell) * capacity;
+    return sizeof(struct head_cell) * capacity;
 }
 
 static size_t vector_size(uint32_t payload_bytes) {
@@ -35,43 +35,29 @@ static size_t vectors_size(uint32_t capacity) {
     return sizeof(struct head_vectors) + capacity * sizeof(struct head_vector *);
 }
 
-static void *allocate(struct head_memory *memory, size_t size) {
-    void *p = head_pool_take(&memory->pool, size);
-    if (p != NULL)
-        budget_force(memory->budget, head_pool_charge(size));
-    return p;
+static size_t vector_bytes(const struct head_vector *vector) {
+    return vector_size(vector->summary.payload_bytes);
 }
 
-static void release(struct head_memory *memory, void *p, size_t size) {
-    head_pool_give(&memory->pool, p, size);
-    budget_release(memory->budget, head_pool_charge(size));
+static void give_vector(struct head_memory *memory, struct head_vector *vector) {
+    head_memory_give(memory, vector, vector_bytes(vector));
 }
 
-static void release_tail(void *pointer, void *context) {
-    struct head_tail *tail = pointer;
-    release(context, tail, tail_size(tail->capacity));
+static void give_vectors(struct head_memory *memory, struct head_vectors *vectors) {
+    head_memory_give(memory, vectors, vectors_size(vectors->capacity));
 }
 
-static void release_vector(void *pointer, void *context) {
-    struct head_vector *vector = pointer;
-    release(context, vector, vector_size(vector->summary.payload_bytes));
+static void retire_vector(struct head_memory *memory, struct head_vector *vector) {
+    head_memory_retire(memory, vector, vector_bytes(vector));
 }
 
-static void release_vectors(void *pointer, void *context) {
-    struct head_vectors *vectors = pointer;
-    release(context, vectors, vectors_size(vectors->capacity));
+static void retire_vectors(struct head_memory *memory, struct head_vectors *vectors) {
+    if (vectors != NULL)
+        head_memory_retire(memory, vectors, vectors_size(vectors->capacity));
 }
 
-static void retire(struct head_memory *memory, void *pointer, void (*how)(void *, void *)) {
-    if (pointer != NULL)
-        epoch_retire(memory->epochs, pointer, how, memory);
-}
-
-static struct head_tail *tail_new(struct head_memory *memory, uint32_t capacity) {
-    struct head_tail *tail = allocate(memory, tail_size(capacity));
-    if (tail != NULL)
-        tail->capacity = capacity;
-    return tail;
+static void retire_tail(struct head_memory *memory, struct head_cell *tail, uint32_t capacity) {
+    head_memory_retire(memory, tail, tail_size(capacity));
 }
 
 /* Number of vectors of an array that nobody else sees, or as the writer knows it. */
@@ -85,7 +71,7 @@ static void set_count(struct head_vectors *vectors, uint32_t count) {
 
 static struct head_vectors *vectors_new(struct head_memory *memory, uint32_t count) {
     uint32_t capacity = (count + VECTORS_STEP - 1) / VECTORS_STEP * VECTORS_STEP;
-    struct head_vectors *vectors = allocate(memory, vectors_size(capacity));
+    struct head_vectors *vectors = head_memory_take(memory, vectors_size(capacity));
     if (vectors == NULL)
         return NULL;
     vectors->capacity = capacity;
@@ -95,7 +81,7 @@ static struct head_vectors *vectors_new(struct head_memory *memory, uint32_t cou
 
 static struct head_vector *vector_of(struct head_memory *memory,
                                      const struct vector_summary *summary, const uint8_t *payload) {
-    struct head_vector *vector = allocate(memory, vector_size(summary->payload_bytes));
+    struct head_vector *vector = head_memory_take(memory, vector_size(summary->payload_bytes));
     if (vector == NULL)
         return NULL;
     vector->summary = *summary;
@@ -113,7 +99,7 @@ static struct head_vector *vector_new(struct head_memory *memory, const struct h
 
 /* ---- what the writer sees ---- */
 
-static struct head_tail *writer_tail(const struct head *head) {
+static struct head_cell *writer_tail(const struct head *head) {
     return atomic_load_explicit(&head->tail, memory_order_relaxed);
 }
 
@@ -129,8 +115,8 @@ static uint64_t writer_state(const struct head *head) {
    give it: a tail comes with the state of the one whose points it copied, or with 0 after there was
    none. So a reader that finds the same tail before and after it looked at the state has a state of
    that tail. */
-static void publish_tail(struct head *head, struct head_tail *tail) {
-    head->tail_capacity = tail == NULL ? 0 : (uint16_t)tail->capacity;
+static void publish_tail(struct head *head, struct head_cell *tail, uint32_t capacity) {
+    head->tail_capacity = (uint16_t)capacity;
     atomic_store_explicit(&head->tail, tail, memory_order_release);
     if (tail == NULL)
         atomic_store_explicit(&head->tail_state, 0, memory_order_release);
@@ -179,7 +165,7 @@ static void draft_merge(struct draft *draft, struct head_memory *memory, uint32_
     }
     if (!ok || made >= run) {
         for (uint32_t i = 0; i < made; i++)
-            release_vector(merged[i], memory);
+            give_vector(memory, merged[i]);
         return;
     }
     for (uint32_t i = first; i < count_before; i++)
@@ -248,9 +234,9 @@ static bool push_vector(struct head *head, struct head_memory *memory, struct he
         draft_compact(&draft, memory, head->frozen);
     }
     publish_vectors(head, draft.vectors);
-    retire(memory, before, release_vectors);
+    retire_vectors(memory, before);
     for (uint32_t i = 0; i < draft.retired_count; i++)
-        retire(memory, draft.retired[i], release_vector);
+        retire_vector(memory, draft.retired[i]);
     return true;
 }
 
@@ -263,7 +249,7 @@ struct gathered {
 };
 
 static void gather_tail(const struct head *head, struct gathered *gathered) {
-    const struct head_cell *cells = writer_tail(head)->cells;
+    const struct head_cell *cells = writer_tail(head);
     uint64_t state = writer_state(head);
     gathered->count = state_count(state);
     gathered->float_mask = state & UINT32_MAX;
@@ -305,7 +291,7 @@ static struct head_vector *seal_unordered(struct gathered *gathered, struct head
 }
 
 bool head_seal(struct head *head, struct head_memory *memory) {
-    struct head_tail *tail = writer_tail(head);
+    struct head_cell *tail = writer_tail(head);
     if (state_count(writer_state(head)) == 0)
         return true;
     struct gathered gathered;
@@ -315,12 +301,13 @@ bool head_seal(struct head *head, struct head_memory *memory) {
     if (vector == NULL)
         return false;
     if (!push_vector(head, memory, vector)) {
-        release_vector(vector, memory);
+        give_vector(memory, vector);
         return false;
     }
-    publish_tail(head, NULL);
+    uint32_t capacity = head->tail_capacity;
+    publish_tail(head, NULL, 0);
     head->tail_unordered = false;
-    retire(memory, tail, release_tail);
+    retire_tail(memory, tail, capacity);
     return true;
 }
 
@@ -334,17 +321,18 @@ static bool make_room(struct head *head, struct head_memory *memory) {
             return false;
         capacity = TAIL_BUSY;
     }
-    struct head_tail *tail = writer_tail(head);
+    struct head_cell *tail = writer_tail(head);
     if (tail != NULL)
         capacity = head->tail_capacity * 2;
-    struct head_tail *bigger = tail_new(memory, capacity);
+    struct head_cell *bigger = head_memory_take(memory, tail_size(capacity));
     if (bigger == NULL)
         return false;
     if (tail != NULL)
-        memcpy(bigger->cells, tail->cells,
-               state_count(writer_state(head)) * sizeof(tail->cells[0]));
-    publish_tail(head, bigger);
-    retire(memory, tail, release_tail);
+        memcpy(bigger, tail,
+               state_count(writer_state(head)) * sizeof(tail[0]));
+    uint32_t capacity_before = head->tail_capacity;
+    publish_tail(head, bigger, capacity);
+    retire_tail(memory, tail, capacity_before);
     return true;
 }
 
@@ -353,13 +341,13 @@ bool head_append(struct head *head, struct head_memory *memory, int64_t time_ms,
     if (UNLIKELY(state_count(writer_state(head)) == head->tail_capacity) &&
         !make_room(head, memory))
         return false;
-    struct head_tail *tail = writer_tail(head);
+    struct head_cell *tail = writer_tail(head);
     uint64_t state = writer_state(head);
     uint32_t count = state_count(state);
     /* The newest point of all is the one before, unless some came late. */
     if (count > 0 && time_ms <= head->time_last_ms)
-        head->tail_unordered |= time_ms <= tail->cells[count - 1].time_ms;
-    tail->cells[count] = (struct head_cell){time_ms, bits};
+        head->tail_unordered |= time_ms <= tail[count - 1].time_ms;
+    tail[count] = (struct head_cell){time_ms, bits};
     state = (state | (uint64_t)is_float << count) + (UINT64_C(1) << 32);
     atomic_store_explicit(&head->tail_state, state, memory_order_release);
     if (time_ms > head->time_last_ms)
@@ -370,11 +358,11 @@ bool head_append(struct head *head, struct head_memory *memory, int64_t time_ms,
 /* ---- reading ---- */
 
 void head_view(const struct head *head, struct head_view *view) {
-    struct head_tail *tail = atomic_load_explicit(&head->tail, memory_order_acquire);
+    struct head_cell *tail = atomic_load_explicit(&head->tail, memory_order_acquire);
     uint64_t state = 0;
     while (tail != NULL) {
         state = atomic_load_explicit(&head->tail_state, memory_order_acquire);
-        struct head_tail *now = atomic_load_explicit(&head->tail, memory_order_acquire);
+        struct head_cell *now = atomic_load_explicit(&head->tail, memory_order_acquire);
         if (now == tail)
             break;
         tail = now;
@@ -386,8 +374,8 @@ void head_view(const struct head *head, struct head_view *view) {
     view->tail_time_ms = view->time_room;
     view->tail_bits = view->bits_room;
     for (uint32_t i = 0; i < view->tail_count; i++) {
-        view->time_room[i] = tail->cells[i].time_ms;
-        view->bits_room[i] = tail->cells[i].bits;
+        view->time_room[i] = tail[i].time_ms;
+        view->bits_room[i] = tail[i].bits;
     }
     const struct head_vectors *vectors = atomic_load_explicit(&head->vectors, memory_order_acquire);
     view->vector_count =
@@ -447,8 +435,8 @@ void head_drop(struct head *head, struct head_memory *memory, uint32_t count) {
     }
     publish_vectors(head, after);
     for (uint32_t i = 0; i < count; i++)
-        retire(memory, before->items[i], release_vector);
-    retire(memory, before, release_vectors);
+        retire_vector(memory, before->items[i]);
+    retire_vectors(memory, before);
 }
 
 /* ---- deleting ---- */
@@ -490,7 +478,7 @@ static bool rewrite_vectors(struct head_memory *memory, const struct head_vector
     if (!ok)
         while (n-- > 0)
             if (vector_touches(after->items[n], from_ms, to_ms))
-                release_vector(after->items[n], memory);
+                give_vector(memory, after->items[n]);
     set_count(after, ok ? n : 0);
     return ok;
 }
@@ -508,7 +496,7 @@ static bool delete_vectors(struct head *head, struct head_memory *memory, int64_
         return false;
     bool ok = rewrite_vectors(memory, before, from_ms, to_ms, after, deleted);
     if (count_of(after) == 0) {
-        release_vectors(after, memory);
+        give_vectors(memory, after);
         after = NULL;
     }
     if (!ok)
@@ -516,15 +504,15 @@ static bool delete_vectors(struct head *head, struct head_memory *memory, int64_
     publish_vectors(head, after);
     for (uint32_t i = 0; i < count_of(before); i++)
         if (vector_touches(before->items[i], from_ms, to_ms))
-            retire(memory, before->items[i], release_vector);
-    retire(memory, before, release_vectors);
+            retire_vector(memory, before->items[i]);
+    retire_vectors(memory, before);
     return true;
 }
 
 static bool tail_touches(const struct head *head, int64_t from_ms, int64_t to_ms) {
     uint32_t count = state_count(writer_state(head));
     for (uint32_t i = 0; i < count; i++) {
-        int64_t time_ms = writer_tail(head)->cells[i].time_ms;
+        int64_t time_ms = writer_tail(head)[i].time_ms;
         if (time_ms >= from_ms && time_ms <= to_ms)
             return true;
     }
@@ -549,22 +537,22 @@ bool head_delete(struct head *head, struct head_memory *memory, int64_t from_ms,
 /* ---- the end ---- */
 
 void head_fini(struct head *head, struct head_memory *memory) {
-    struct head_tail *tail = writer_tail(head);
+    struct head_cell *tail = writer_tail(head);
     struct head_vectors *vectors = writer_vectors(head);
     if (tail != NULL)
-        release_tail(tail, memory);
+        head_memory_give(memory, tail, tail_size(head->tail_capacity));
     if (vectors != NULL) {
         for (uint32_t i = 0; i < count_of(vectors); i++)
-            release_vector(vectors->items[i], memory);
-        release_vectors(vectors, memory);
+            give_vector(memory, vectors->items[i]);
+        give_vectors(memory, vectors);
     }
     memset(head, 0, sizeof(*head));
 }
 
 size_t head_bytes(const struct head *head) {
-    const struct head_tail *tail = writer_tail(head);
+    const struct head_cell *tail = writer_tail(head);
     const struct head_vectors *vectors = writer_vectors(head);
-    size_t bytes = tail == NULL ? 0 : head_pool_charge(tail_size(tail->capacity));
+    size_t bytes = tail == NULL ? 0 : head_pool_charge(tail_size(head->tail_capacity));
     if (vectors == NULL)
         return bytes;
     for (uint32_t i = 0; i < count_of(vectors); i++)

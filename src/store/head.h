@@ -11,12 +11,10 @@
 #pragma once
 
 #include "base/attr.h"
-#include "base/budget.h"
 #include "codec/vector.h"
 #include "model/limits.h"
 #include "model/points.h"
-#include "store/epoch.h"
-#include "store/head_pool.h"
+#include "store/head_memory.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -28,12 +26,6 @@
 struct head_cell {
     int64_t time_ms;
     uint64_t bits;
-};
-
-struct head_tail {
-    uint64_t capacity;
-    uint64_t reserved; /* keeps the cells aligned */
-    struct head_cell cells[];
 };
 
 /* A sealed vector: summary and payload in one allocation. Immutable. */
@@ -54,7 +46,7 @@ struct head_vectors {
 /* A zeroed struct head is empty. What an append touches of the tail, but for its cells, stands
    here: one cache line less. */
 struct head {
-    _Atomic(struct head_tail *) tail;
+    _Atomic(struct head_cell *) tail; /* tail_capacity cells; NULL: none */
     _Atomic uint64_t
         tail_state;         /* points of `tail`: count above, 32 bits of mask of doubles below */
     int64_t time_last_ms;   /* newest point ever appended; writer only */
@@ -63,14 +55,6 @@ struct head {
     uint8_t unmerged;       /* vectors pushed since the last merge; writer only */
     uint32_t frozen;        /* the first vectors a checkpoint is writing: not merged; writer only */
     _Atomic(struct head_vectors *) vectors;
-};
-
-/* Where heads take memory from and give it back to: one a writer. It outlives what was retired to
-   the domain; then head_pool_fini. */
-struct head_memory {
-    struct budget *budget;
-    struct epoch_domain *epochs;
-    struct head_pool pool;
 };
 
 /* Appends one point. Writer only. False when memory is out (malloc): nothing changed. May seal. */
@@ -85,8 +69,8 @@ static inline bool head_append_easy(struct head *head, int64_t time_ms, uint64_t
     uint32_t count = (uint32_t)(state >> 32);
     if (UNLIKELY(count == head->tail_capacity || time_ms <= head->time_last_ms))
         return false;
-    struct head_tail *tail = atomic_load_explicit(&head->tail, memory_order_relaxed);
-    tail->cells[count] = (struct head_cell){time_ms, bits};
+    struct head_cell *tail = atomic_load_explicit(&head->tail, memory_order_relaxed);
+    tail[count] = (struct head_cell){time_ms, bits};
     head->time_last_ms = time_ms;
     state = (state | (uint64_t)is_float << count) + (UINT64_C(1) << 32);
     atomic_store_explicit(&head->tail_state, state, memory_order_release);
@@ -121,10 +105,9 @@ bool head_is_empty(const struct head *head);
 /* Brings into cache what the next append to this head touches. From any thread: it only reads the
    head. */
 static inline void head_prefetch(const struct head *head) {
-    const struct head_tail *tail = atomic_load_explicit(&head->tail, memory_order_relaxed);
+    const struct head_cell *tail = atomic_load_explicit(&head->tail, memory_order_relaxed);
     uint64_t state = atomic_load_explicit(&head->tail_state, memory_order_relaxed);
-    uintptr_t cells = (uintptr_t)tail + sizeof(*tail);
-    __builtin_prefetch((const void *)(cells + (state >> 32) * sizeof(struct head_cell)), 1);
+    __builtin_prefetch((const void *)((uintptr_t)tail + (state >> 32) * sizeof(*tail)), 1);
 }
 
 /* Seals the tail and keeps all vectors there are from being merged, so that they can be read

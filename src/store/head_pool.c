@@ -2,6 +2,8 @@
 
 #include "base/check.h"
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -14,7 +16,6 @@
 enum {
     PAGE_ALIGN = 16 << 10,
     PAGE_BYTES = PAGE_ALIGN - 64, /* room for what malloc adds, so that pages stand side by side */
-    COLLECT_EVERY = 256,          /* blocks taken between looks at what came back */
     MALLOC_OVERHEAD = 8           /* what malloc adds to a block, before rounding to 16 */
 };
 
@@ -78,32 +79,6 @@ static void free_page(struct head_page *page) {
     free(page);
 }
 
-static void take_back(struct head_pool *pool, struct head_block *block) {
-    struct head_page *page = page_of(block);
-    if (is_full(page))
-        link_page(pool, page);
-    block->next = page->free;
-    page->free = block;
-    if (--page->live > 0)
-        return;
-    unlink_page(pool, page);
-    free_page(pool->spare);
-    pool->spare = page;
-}
-
-static void collect(struct head_pool *pool) {
-    pool->since_collect = 0;
-    if (atomic_load_explicit(&pool->returned, memory_order_relaxed) == NULL)
-        return;
-    struct head_block *block =
-        atomic_exchange_explicit(&pool->returned, NULL, memory_order_acquire);
-    while (block != NULL) {
-        struct head_block *next = block->next;
-        take_back(pool, block);
-        block = next;
-    }
-}
-
 static struct head_page *add_page(struct head_pool *pool, size_t size) {
     void *memory = pool->spare;
     pool->spare = NULL;
@@ -120,8 +95,6 @@ void *head_pool_take(struct head_pool *pool, size_t size) {
         return malloc(size);
     size = rounded(size);
     struct head_page **list = &pool->partial[size / HEAD_POOL_GRAIN];
-    if (*list == NULL || ++pool->since_collect >= COLLECT_EVERY)
-        collect(pool);
     struct head_page *page = *list != NULL ? *list : add_page(pool, size);
     if (page == NULL)
         return NULL;
@@ -145,15 +118,20 @@ void head_pool_give(struct head_pool *pool, void *memory, size_t size) {
         return;
     }
     struct head_block *block = memory;
-    ASAN_POISON_MEMORY_REGION(block + 1, rounded(size) - sizeof(*block));
-    block->next = atomic_load_explicit(&pool->returned, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&pool->returned, &block->next, block,
-                                                  memory_order_release, memory_order_relaxed))
-        continue;
+    struct head_page *page = page_of(block);
+    if (is_full(page))
+        link_page(pool, page);
+    block->next = page->free;
+    page->free = block;
+    ASAN_POISON_MEMORY_REGION(block + 1, page->size - sizeof(*block));
+    if (--page->live > 0)
+        return;
+    unlink_page(pool, page);
+    free_page(pool->spare);
+    pool->spare = page;
 }
 
 void head_pool_trim(struct head_pool *pool) {
-    collect(pool);
     free_page(pool->spare);
     pool->spare = NULL;
 }

@@ -1,43 +1,36 @@
 /*
- * Memory of the heads of one shard: small blocks, many, short-lived, given back from any thread.
+ * Memory of the heads of one shard: small blocks, many, short-lived.
  *
- * Blocks of one size are cut from a page; a page whose blocks are all back is freed. The writer of
- * the shard takes blocks without a lock; whoever releases a block that readers no longer hold
- * pushes it on a stack, which the writer empties. Larger blocks are malloc's.
+ * Blocks of one size are cut from a page; a page whose blocks are all back is freed. Larger blocks
+ * are malloc's. Everything here is for the writer of the shard.
  */
 #pragma once
 
 #include "base/attr.h"
 
-#include <stdatomic.h>
-#include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 enum { HEAD_POOL_BLOCK_MAX = 576, HEAD_POOL_GRAIN = 16 };
 enum { HEAD_POOL_CLASSES = HEAD_POOL_BLOCK_MAX / HEAD_POOL_GRAIN + 1 };
 
 struct head_page;
-struct head_block;
 
 /* Zeroed it is empty. */
 struct head_pool {
-    uint32_t since_collect;                       /* blocks taken */
-    _Atomic(struct head_block *) returned;        /* from any thread */
-    struct head_page *partial[HEAD_POOL_CLASSES]; /* pages with a free block; writer only */
+    struct head_page *partial[HEAD_POOL_CLASSES]; /* pages with a free block */
     struct head_page *spare;                      /* an empty page, kept */
 };
 
 /* What a block of `size` bytes takes. */
 size_t head_pool_charge(size_t size);
 
-/* A block of `size` bytes, 16-aligned and not zeroed, or NULL. Writer only. */
+/* A block of `size` bytes, 16-aligned and not zeroed, or NULL. */
 void *head_pool_take(struct head_pool *pool, size_t size) MUST_USE;
 
-/* Gives back a block of the size it was asked with. Any thread. */
+/* Gives back a block of the size it was asked with. */
 void head_pool_give(struct head_pool *pool, void *block, size_t size);
 
-/* Frees what is not needed. Writer only. */
+/* Frees what is not needed. */
 void head_pool_trim(struct head_pool *pool);
 
 /* All blocks have been given back; nobody uses the pool. */

@@ -160,6 +160,16 @@ enum rc store_scrub(struct store *store, uint64_t *damaged, struct err *err) {
 
 /* ---- memory ---- */
 
+void store_collect(struct store *store) {
+    epoch_collect(store->epochs);
+    for (uint32_t i = 0; i < store->shard_count; i++) {
+        struct shard *shard = &store->shards[i];
+        mutex_lock(&shard->lock);
+        head_memory_collect(&shard->memory);
+        mutex_unlock(&shard->lock);
+    }
+}
+
 void store_pools_trim(struct store *store) {
     for (uint32_t i = 0; i < store->shard_count; i++) {
         struct shard *shard = &store->shards[i];
@@ -199,7 +209,7 @@ void store_free(struct store *store) {
     index_free(store->index);
     epoch_domain_free(store->epochs);
     for (uint32_t i = 0; i < store->shard_count; i++)
-        head_pool_fini(&store->shards[i].memory.pool);
+        head_memory_fini(&store->shards[i].memory);
     free(store->shards);
     store_scratch_free(store);
     manifest_fini(&store->manifest);

@@ -525,7 +525,7 @@ static enum rc run_shard(struct checkpoint *checkpoint, uint32_t shard, struct e
     }
     thaw_shard(checkpoint, shard, rc == RC_OK);
     work_free(checkpoint);
-    epoch_collect(checkpoint->store->epochs);
+    store_collect(checkpoint->store);
     return rc;
 }
 
@@ -581,7 +581,7 @@ enum rc store_checkpoint_run(struct store *store, struct err *err) {
     if (rc == RC_OK)
         atomic_store(&store->checkpoint_ns, clock_monotonic_ns());
     checkpoint_free(checkpoint);
-    epoch_collect(store->epochs);
+    store_collect(store);
     store_pools_trim(store);
     if (was_short)
         machine_trim_allocator();
@@ -596,7 +596,7 @@ enum rc store_checkpoint_heads(struct store *store, struct err *err) {
         return err_set(err, RC_NOMEM, "out of memory for a checkpoint");
     enum rc rc = run_shards(checkpoint, err);
     checkpoint_free(checkpoint);
-    epoch_collect(store->epochs);
+    store_collect(store);
     store_pools_trim(store);
     machine_trim_allocator();
     return rc;

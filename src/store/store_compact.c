@@ -110,6 +110,6 @@ enum rc store_compact(struct store *store, struct err *err) {
     for (uint32_t shard = 0; shard < store->shard_count && rc == RC_OK; shard++)
         rc = merge_all(store, shard, err);
     mutex_unlock(&store->maintenance);
-    epoch_collect(store->epochs);
+    store_collect(store);
     return rc;
 }

@@ -56,7 +56,7 @@ static void trim_segments(struct store *store) {
         for (uint32_t i = 0; i < list->count; i++)
             segment_trim(list->segments[i]);
     }
-    epoch_collect(store->epochs);
+    store_collect(store);
 }
 
 void store_trim(struct store *store) {
@@ -124,7 +124,7 @@ enum rc store_maintain(struct store *store, struct err *err) {
         enum rc retention_rc = store_retention_run(store, rc == RC_OK ? err : NULL);
         rc = rc == RC_OK ? retention_rc : rc;
     }
-    epoch_collect(store->epochs);
+    store_collect(store);
     give_back(store);
     mutex_unlock(&store->maintenance);
     return rc;

@@ -123,6 +123,9 @@ void store_note(struct store *store, const char *format, ...) PRINTF_LIKE(2, 3);
 /* True if what is stored outlives the process: only then are a log, names and a manifest kept. */
 bool store_is_durable(const struct store *store);
 
+/* Gives back what no reader holds any more. Not with the lock of a shard. */
+void store_collect(struct store *store);
+
 /* Frees the empty pages of the heads. */
 void store_pools_trim(struct store *store);
 

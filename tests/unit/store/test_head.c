@@ -39,8 +39,8 @@ static struct fixture *begin(void) {
 
 static void end(struct fixture *f) {
     head_fini(&f->head, &f->memory);
+    head_memory_fini(&f->memory);
     epoch_domain_free(f->memory.epochs);
-    head_pool_fini(&f->memory.pool);
     assert_int_equal(budget_used(&f->budget), 0);
     free(f);
 }
@@ -127,7 +127,7 @@ static void random_writes_read_as_the_last_write_of_each_time(void **state) {
                 assert_as_model(f);
         }
         assert_as_model(f);
-        epoch_collect(f->memory.epochs);
+        head_memory_collect(&f->memory);
         assert_int_equal(head_bytes(&f->head), budget_used(&f->budget));
         end(f);
     }

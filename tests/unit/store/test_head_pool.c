@@ -7,8 +7,6 @@
 
 #include "store/head_pool.h"
 
-#include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,50 +74,10 @@ static void what_came_back_is_given_again_before_new_memory(void **state) {
     head_pool_fini(&pool);
 }
 
-/* Blocks go from the writer to another thread, which gives them back. */
-enum { QUEUE = 64, PASSED = 50000 };
-struct passing {
-    struct head_pool pool;
-    _Atomic(unsigned char *) queue[QUEUE];
-};
-
-static void *give_all(void *context) {
-    struct passing *passing = context;
-    for (uint32_t i = 0; i < PASSED; i++) {
-        unsigned char *p;
-        while ((p = atomic_exchange(&passing->queue[i % QUEUE], NULL)) == NULL)
-            sched_yield();
-        if (p[0] != (unsigned char)i || p[99] != (unsigned char)i)
-            abort();
-        head_pool_give(&passing->pool, p, 100);
-    }
-    return NULL;
-}
-
-static void another_thread_may_give_back_while_the_writer_takes(void **state) {
-    (void)state;
-    struct passing *passing = calloc(1, sizeof(*passing));
-    assert_non_null(passing);
-    pthread_t giver;
-    assert_int_equal(pthread_create(&giver, NULL, give_all, passing), 0);
-    for (uint32_t i = 0; i < PASSED; i++) {
-        unsigned char *p = head_pool_take(&passing->pool, 100);
-        assert_non_null(p);
-        memset(p, (int)(i & 255), 100);
-        while (atomic_load(&passing->queue[i % QUEUE]) != NULL)
-            sched_yield();
-        atomic_store(&passing->queue[i % QUEUE], p);
-    }
-    assert_int_equal(pthread_join(giver, NULL), 0);
-    head_pool_fini(&passing->pool);
-    free(passing);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_never_overlap_and_keep_what_is_written),
         cmocka_unit_test(what_came_back_is_given_again_before_new_memory),
-        cmocka_unit_test(another_thread_may_give_back_while_the_writer_takes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
