@@ -4,10 +4,10 @@
  *     bench_append [directory] [seconds] [batch] [series] [doubles percent] [memory MiB] [rounds]
  *
  * Prints points per second of user and system time (all threads: log and maintenance included, but
- * not what making the points up takes), bytes a point in the log, and memory a series; run again on the directory of a killed run it
- * prints how long recovery takes. Which part takes what:
- *     perf record -g bench_append && perf report
- * With a number of rounds (a point of each series) the work is the same each time, for callgrind.
+ * not what making the points up takes), bytes a point in the log, and memory a series; run again on
+ * the directory of a killed run it prints how long recovery takes. Which part takes what: perf
+ * record -g bench_append && perf report With a number of rounds (a point of each series) the work
+ * is the same each time, for callgrind.
  */
 #include "medium/file_medium.h"
 #include "os/clock.h"

@@ -2,10 +2,10 @@
  * Appends through libbarograph: points per second of CPU of barograph_put and the threads
  * behind it (making the points up is not counted), log in real files.
  *
- *     bench_library_put [directory] [seconds]
+ *     bench_library_put [directory] [seconds] [doubles percent]
  *
- * 40,000 series of 8 tags, 10,000 points a call, half of them doubles with two digits; compare with
- * bench_append, which enters the engine below the library.
+ * 40,000 series of 8 tags, 10,000 points a call: small integers, and doubles with two digits.
+ * Compare with bench_append, which enters the engine below the library.
  */
 #include "barograph.h"
 #include "os/clock.h"
@@ -18,6 +18,7 @@ enum { SERIES = 40000, BATCH = 10000 };
 
 static barograph_series series[SERIES];
 static barograph_point points[BATCH];
+static unsigned doubles_percent;
 static int64_t made_ns; /* CPU time it took to make the points up: not the library's */
 
 static void check(int code, const barograph_error *error) {
@@ -51,7 +52,7 @@ static void make_points(unsigned from, int64_t time_ms) {
         random = random * 6364136223846793005u + 1442695040888963407u;
         uint64_t r = random >> 33;
         points[i] = (barograph_point){
-            .series = series[from + i], .is_double = i % 100 < 50, .time_ms = time_ms};
+            .series = series[from + i], .is_double = i % 100 < doubles_percent, .time_ms = time_ms};
         if (points[i].is_double)
             points[i].value.real = (double)(r % 10000) / 100;
         else
@@ -71,6 +72,7 @@ static void put_round(barograph *db, int64_t time_ms) {
 
 int main(int argc, char **argv) {
     int64_t seconds = argc > 2 ? strtol(argv[2], NULL, 10) : 3;
+    doubles_percent = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : 50;
     barograph_options options;
     barograph_error error;
     barograph *db;

@@ -23,7 +23,8 @@ micro log_commit "$scratch/log" 0.5
 micro index
 micro append "$scratch/append" 3 10000 40000 0  # integers
 micro append "$scratch/append50" 3 10000 40000 50  # half of them doubles
-micro library_put "$scratch/library" 3
+micro library_put "$scratch/library" 3 0
+micro library_put "$scratch/library50" 3 50
 micro scan 4000 360
 micro query_run 4000 360 2
 echo "== server and peer"

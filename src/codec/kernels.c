@@ -243,7 +243,8 @@ static ALWAYS_INLINE struct kernels_range range_join(__m256i min, __m256i max, _
     range_add(&range, first, (uint64_t)_mm256_extract_epi64(max, 1));
     range_add(&range, first, (uint64_t)_mm256_extract_epi64(max, 2));
     range_add(&range, first, (uint64_t)_mm256_extract_epi64(max, 3));
-    __m128i both = _mm_or_si128(_mm256_castsi256_si128(differ), _mm256_extracti128_si256(differ, 1));
+    __m128i both =
+        _mm_or_si128(_mm256_castsi256_si128(differ), _mm256_extracti128_si256(differ, 1));
     range.differ = (uint64_t)_mm_extract_epi64(both, 0) | (uint64_t)_mm_extract_epi64(both, 1);
     both = _mm_add_epi64(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
     range.sum = (uint64_t)_mm_extract_epi64(both, 0) + (uint64_t)_mm_extract_epi64(both, 1);

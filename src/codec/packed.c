@@ -107,7 +107,8 @@ void packed_take32(const uint8_t *bytes, uint32_t n, uint32_t width, uint32_t *v
         memset(values, 0, n * sizeof(*values));
         return;
     }
-    /* The kernel may read the words of whole blocks; what comes of those past n is not looked at. */
+    /* The kernel may read the words of whole blocks; what comes of those past n is not looked at.
+     */
     uint32_t words[KERNELS_VALUES] ALIGNED(64);
     struct extent extent = extent_of(n, width);
     take_words(bytes, extent, sizeof(*words), words);

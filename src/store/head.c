@@ -296,8 +296,8 @@ bool head_seal(struct head *head, struct head_memory *memory) {
         return true;
     struct gathered gathered;
     gather_tail(head, &gathered);
-    struct head_vector *vector = head->tail_unordered ? seal_unordered(&gathered, memory)
-                                                      : seal_ordered(&gathered, memory);
+    struct head_vector *vector =
+        head->tail_unordered ? seal_unordered(&gathered, memory) : seal_ordered(&gathered, memory);
     if (vector == NULL)
         return false;
     if (!push_vector(head, memory, vector)) {
@@ -328,8 +328,7 @@ static bool make_room(struct head *head, struct head_memory *memory) {
     if (bigger == NULL)
         return false;
     if (tail != NULL)
-        memcpy(bigger, tail,
-               state_count(writer_state(head)) * sizeof(tail[0]));
+        memcpy(bigger, tail, state_count(writer_state(head)) * sizeof(tail[0]));
     uint32_t capacity_before = head->tail_capacity;
     publish_tail(head, bigger, capacity);
     retire_tail(memory, tail, capacity_before);

@@ -142,7 +142,8 @@ static bool is_valid(const struct store_batch *batch) {
     uint64_t outside = 0;
     uint8_t kinds = 0;
     for (uint32_t i = 0; i < batch->count; i++)
-        outside |= ((uint64_t)time_ms[i] - 1) | ((uint64_t)LIMIT_TIME_MS_MAX - (uint64_t)time_ms[i]);
+        outside |=
+            ((uint64_t)time_ms[i] - 1) | ((uint64_t)LIMIT_TIME_MS_MAX - (uint64_t)time_ms[i]);
     for (uint32_t i = 0; i < batch->count; i++)
         kinds |= is_float[i];
     return outside >> 63 == 0 && kinds <= 1;

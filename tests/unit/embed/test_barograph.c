@@ -31,8 +31,8 @@ static int open_memory(void **state) {
     assert_int_equal(barograph_open(&options, &f->db, &f->error), BAROGRAPH_OK);
     for (int i = 0; i < SERIES; i++) {
         const barograph_tag tag = {"room", (const char *const[]){"a", "b", "c"}[i]};
-        assert_int_equal(
-            barograph_series_open(f->db, "heat", &tag, 1, &f->series[i], &f->error), BAROGRAPH_OK);
+        assert_int_equal(barograph_series_open(f->db, "heat", &tag, 1, &f->series[i], &f->error),
+                         BAROGRAPH_OK);
     }
     for (int i = 0; i < COUNT; i++) {
         barograph_point *point = &f->points[i];
