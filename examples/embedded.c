@@ -2,7 +2,7 @@
  * A database inside an application: opens one in a directory, puts a day of measurements of two
  * rooms, and asks for the hourly means.
  *
- *     cc embedded.c -lbarograph -o embedded && ./embedded /tmp/metrics
+ *     cc embedded.c $(pkg-config --cflags --libs barograph) -o embedded && ./embedded /tmp/metrics
  */
 #include <barograph.h>
 

@@ -55,6 +55,27 @@ def test_the_example_prints_the_same_twice(tmp_path, link):
     assert (in_memory.returncode, in_memory.stdout) == (0, PRINTED)
 
 
+@pytest.mark.parametrize("static", [False, True], ids=["shared", "static"])
+def test_an_installed_library_is_found_by_pkg_config(tmp_path, static):
+    root = tmp_path / "root"
+    subprocess.run(["meson", "install", "-C", str(BUILD), "--no-rebuild", "--quiet", "--destdir", str(root)],
+                   check=True, timeout=120)
+    (found,) = root.rglob("barograph.pc")
+    prefix = next(parent for parent in found.parents if (parent / "include" / "barograph.h").exists())
+    asked = ["pkg-config", "--cflags", "--libs", "--define-variable", f"prefix={prefix}", "barograph"]
+    environment = dict(os.environ, PKG_CONFIG_PATH=str(found.parent))
+    flags = subprocess.run(asked + ["--static"] * static, check=True, capture_output=True, text=True,
+                           env=environment, timeout=60).stdout.split()
+    if static:
+        archive = found.parents[1] / "libbarograph.a"
+        flags = [str(archive) if flag == "-lbarograph" else flag for flag in flags]
+    program = tmp_path / "embedded"
+    subprocess.run([COMPILER, *FLAGS[:-1], str(EXAMPLE), "-o", str(program), *flags,
+                    f"-Wl,-rpath,{found.parents[1]}"], check=True, timeout=120)
+    result = run(program)
+    assert (result.returncode, result.stdout, result.stderr) == (0, PRINTED, "")
+
+
 def test_what_the_library_wrote_the_server_serves(tmp_path):
     program = compile_program(EXAMPLE, tmp_path / "embedded", *link_static())
     assert run(program, tmp_path / "data").returncode == 0
