@@ -1,6 +1,7 @@
 #include "kube/cluster_value.h"
 
 #include "base/attr.h"
+#include "base/scaled.h"
 
 #include <stdbool.h>
 
@@ -156,21 +157,11 @@ static const char *check_image(str text, uint64_t *number) {
 /* ---- numbers ---- */
 
 static bool parse_number(str text, uint64_t max, uint64_t *number) {
-    *number = 0;
-    for (size_t i = 0; i < text.n; i++) {
-        if (!is_digit(text.p[i]) || *number > max)
-            return false;
-        *number = *number * 10 + (uint64_t)(text.p[i] - '0');
-    }
-    return text.n > 0 && *number <= max;
+    str rest;
+    return scaled_split(text, number, &rest) && rest.n == 0 && *number <= max;
 }
 
-struct unit {
-    const char *name;
-    uint64_t factor;
-};
-
-static bool find_unit(str name, const struct unit *units, size_t count, uint64_t *factor) {
+static bool find_unit(str name, const struct scaled_unit *units, size_t count, uint64_t *factor) {
     for (size_t i = 0; i < count; i++)
         if (str_eq(name, str_of(units[i].name))) {
             *factor = units[i].factor;
@@ -182,7 +173,7 @@ static bool find_unit(str name, const struct unit *units, size_t count, uint64_t
 /* A Kubernetes quantity, in thousandths: digits with an optional fraction, and a suffix. Exponents
    and signs, which nobody writes for these, are not taken. */
 static bool parse_quantity(str text, uint64_t *milli) {
-    static const struct unit units[] = {
+    static const struct scaled_unit units[] = {
         {"m", 1},
         {"", 1000},
         {"k", UINT64_C(1000000)},
@@ -273,24 +264,17 @@ static const char *check_truth(str text, uint64_t *number) {
 
 /* ---- durations ---- */
 
-/* In milliseconds, with the units of the server's configuration; a unit is required. */
+/* In milliseconds: a duration of the server's configuration, but the unit is required and in lower
+   case, and there are at most UINT32_MAX of it. */
 static bool parse_duration(str text, uint64_t *ms) {
-    static const struct unit units[] = {
-        {"ms", 1},
-        {"s", 1000},
-        {"m", 60000},
-        {"h", 3600000},
-        {"d", 86400000},
-        {"w", 604800000},
-        {"y", UINT64_C(31536000000)},
-    };
-    size_t digits = 0;
-    while (digits < text.n && is_digit(text.p[digits]))
-        digits++;
-    uint64_t factor;
-    return parse_number((str){text.p, digits}, UINT32_MAX, ms) &&
-           find_unit(str_from(text, digits), units, COUNT_OF(units), &factor) &&
-           !__builtin_mul_overflow(*ms, factor, ms) && *ms <= INT64_MAX;
+    uint64_t number;
+    str unit;
+    if (!scaled_split(text, &number, &unit) || number > UINT32_MAX || unit.n == 0)
+        return false;
+    for (size_t i = 0; i < unit.n; i++)
+        if (!is_lower(unit.p[i]))
+            return false;
+    return scaled_parse_duration(text, ms);
 }
 
 static const char *check_grace(str text, uint64_t *number) {

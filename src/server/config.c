@@ -1,6 +1,7 @@
 #include "server/config.h"
 
 #include "base/buf.h"
+#include "base/scaled.h"
 #include "os/file.h"
 #include "server/address.h"
 
@@ -61,45 +62,8 @@ enum config_key config_find_flag(str flag) {
     return CONFIG_KEYS;
 }
 
-/* A decimal number followed by one of `units` (each with its factor), or by nothing. */
-struct unit {
-    const char *name;
-    uint64_t factor;
-};
-
-static bool parse_scaled(str text, const struct unit *units, size_t count, uint64_t *out) {
-    uint64_t n = 0;
-    size_t digits = 0;
-    while (digits < text.n && text.p[digits] >= '0' && text.p[digits] <= '9') {
-        if (__builtin_mul_overflow(n, 10, &n) ||
-            __builtin_add_overflow(n, (uint64_t)(text.p[digits] - '0'), &n))
-            return false;
-        digits++;
-    }
-    if (digits == 0)
-        return false;
-    str suffix = str_from(text, digits);
-    if (suffix.n == 0) {
-        *out = n;
-        return true;
-    }
-    for (size_t i = 0; i < count; i++)
-        if (str_eq_nocase(suffix, str_of(units[i].name)))
-            return !__builtin_mul_overflow(n, units[i].factor, out);
-    return false;
-}
-
 enum rc config_parse_duration(str text, uint64_t *ms, struct err *err) {
-    static const struct unit units[] = {
-        {"ms", 1},
-        {"s", 1000},
-        {"m", 60000},
-        {"h", 3600000},
-        {"d", 86400000},
-        {"w", 604800000},
-        {"y", UINT64_C(31536000000)},
-    };
-    if (parse_scaled(text, units, COUNT_OF(units), ms) && *ms <= INT64_MAX)
+    if (scaled_parse_duration(text, ms))
         return RC_OK;
     return err_set(err, RC_INVALID, "\"%.*s\" is not a duration such as 500ms, 10s, 5m, 2h or 7d",
                    STR_ARG(text));
@@ -107,13 +71,13 @@ enum rc config_parse_duration(str text, uint64_t *ms, struct err *err) {
 
 /* "64M" or plain bytes. */
 static enum rc parse_bytes(str text, uint64_t *bytes, struct err *err) {
-    static const struct unit units[] = {
+    static const struct scaled_unit units[] = {
         {"k", 1 << 10},           {"ki", 1 << 10},           {"kib", 1 << 10},
         {"m", 1 << 20},           {"mi", 1 << 20},           {"mib", 1 << 20},
         {"g", 1 << 30},           {"gi", 1 << 30},           {"gib", 1 << 30},
         {"t", UINT64_C(1) << 40}, {"ti", UINT64_C(1) << 40},
     };
-    if (parse_scaled(text, units, COUNT_OF(units), bytes) && *bytes <= INT64_MAX)
+    if (scaled_parse(text, units, COUNT_OF(units), bytes))
         return RC_OK;
     return err_set(err, RC_INVALID, "\"%.*s\" is not a size such as 65536, 64M or 2G",
                    STR_ARG(text));
@@ -133,6 +97,7 @@ static bool parse_truth(str text, uint64_t *out) {
 static enum rc parse(enum config_key key, str value, uint64_t *number, struct err *err) {
     *number = 0;
     enum rc rc = RC_OK;
+    str rest;
     switch (keys[key].type) {
     case CONFIG_TEXT:
     case CONFIG_ADDRESS:
@@ -144,7 +109,7 @@ static enum rc parse(enum config_key key, str value, uint64_t *number, struct er
         rc = parse_bytes(value, number, err);
         break;
     case CONFIG_NUMBER:
-        if (!parse_scaled(value, NULL, 0, number))
+        if (!scaled_split(value, number, &rest) || rest.n > 0)
             rc = err_set(err, RC_INVALID, "\"%.*s\" is not a number", STR_ARG(value));
         break;
     case CONFIG_TRUTH:

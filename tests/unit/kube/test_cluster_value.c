@@ -167,6 +167,18 @@ static void durations_have_units(void **state) {
     expect(cases, COUNT_OF(cases));
 }
 
+/* The server takes all of these. */
+static void durations_are_written_in_one_way(void **state) {
+    const struct value_case cases[] = {
+        KIND(GRACE, "30S", BAD),
+        KIND(GRACE, "2000mS", BAD),
+        KIND(RETENTION, "1Y", BAD),
+        KIND(RETENTION, "4294967295s", 0),
+        KIND(RETENTION, "4294967296s", BAD),
+    };
+    expect(cases, COUNT_OF(cases));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_kubernetes_names),
@@ -174,6 +186,7 @@ int main(void) {
         cmocka_unit_test(quantities_are_those_of_kubernetes),
         cmocka_unit_test(numbers_and_words_are_checked),
         cmocka_unit_test(durations_have_units),
+        cmocka_unit_test(durations_are_written_in_one_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
