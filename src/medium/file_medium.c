@@ -52,17 +52,11 @@ enum rc file_medium_sync_folder(const struct file_medium *medium, enum medium_ki
 
 /* ---- logs ---- */
 
-static enum rc fenced(uint64_t epoch, uint64_t newest, struct err *err) {
-    return err_set(err, RC_CONFLICT,
-                   "the log of epoch %llu is closed: a writer of epoch %llu has taken over",
-                   (unsigned long long)epoch, (unsigned long long)newest);
-}
-
 /* The epoch lives in this process only: no other can have the directory open. */
 static enum rc check_epoch(const struct file_log *log, struct err *err) {
     const struct file_medium *medium = medium_of(log->base.medium);
     uint64_t newest = atomic_load_explicit(&medium->epoch, memory_order_acquire);
-    return log->epoch < newest ? fenced(log->epoch, newest, err) : RC_OK;
+    return log->epoch < newest ? medium_fenced(log->epoch, newest, err) : RC_OK;
 }
 
 static enum rc raise_epoch(struct file_medium *medium, uint64_t epoch, struct err *err) {
@@ -70,7 +64,7 @@ static enum rc raise_epoch(struct file_medium *medium, uint64_t epoch, struct er
     while (newest < epoch)
         if (atomic_compare_exchange_weak(&medium->epoch, &newest, epoch))
             return RC_OK;
-    return newest > epoch ? fenced(epoch, newest, err) : RC_OK;
+    return newest > epoch ? medium_fenced(epoch, newest, err) : RC_OK;
 }
 
 static enum rc log_create(struct medium *base, const char *name, uint64_t epoch,

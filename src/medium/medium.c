@@ -15,6 +15,12 @@ const char *medium_kind_text(enum medium_kind kind) {
     return text[kind];
 }
 
+enum rc medium_fenced(uint64_t epoch, uint64_t newest, struct err *err) {
+    return err_set(err, RC_CONFLICT,
+                   "the log of epoch %llu is closed: a writer of epoch %llu has taken over",
+                   (unsigned long long)epoch, (unsigned long long)newest);
+}
+
 static enum rc check_name(enum medium_kind kind, const char *name, struct err *err) {
     if (medium_name_ok(name))
         return RC_OK;

@@ -73,3 +73,6 @@ bool medium_name_ok(const char *name);
 
 /* "log", "object", "catalog value". */
 const char *medium_kind_text(enum medium_kind kind);
+
+/* Says that a log of `epoch` may not be written because there is one of `newest`: RC_CONFLICT. */
+enum rc medium_fenced(uint64_t epoch, uint64_t newest, struct err *err) MUST_USE;

@@ -23,11 +23,7 @@ static struct memory_medium *medium_of(struct medium *medium) {
 /* ---- logs ---- */
 
 static enum rc check_epoch(const struct memory_medium *medium, uint64_t epoch, struct err *err) {
-    if (epoch >= medium->epoch)
-        return RC_OK;
-    return err_set(err, RC_CONFLICT,
-                   "the log of epoch %llu is closed: a writer of epoch %llu has taken over",
-                   (unsigned long long)epoch, (unsigned long long)medium->epoch);
+    return epoch < medium->epoch ? medium_fenced(epoch, medium->epoch, err) : RC_OK;
 }
 
 static enum rc add_entry(struct memory_medium *medium, enum medium_kind kind, const char *name,
