@@ -5,6 +5,7 @@
 #include "medium/file_medium.h"
 
 #include "base/check.h"
+#include "base/vec.h"
 #include "medium/file_medium_internal.h"
 
 #include <stdio.h>
@@ -153,30 +154,21 @@ struct name {
     uint64_t size;
 };
 
-struct names {
-    struct name *p;
-    size_t n;
-    size_t capacity;
+VEC_DECLARE(name_vec, struct name)
+
+struct listing {
+    struct name_vec names;
     enum medium_kind kind;
 };
 
 static enum rc collect(void *context, const char *text, uint64_t size) {
-    struct names *names = context;
+    struct listing *listing = context;
     if (!medium_name_ok(text))
         return RC_OK;
-    if (names->n == names->capacity) {
-        size_t capacity = names->capacity == 0 ? 64 : 2 * names->capacity;
-        struct name *p = realloc(names->p, capacity * sizeof(*p));
-        if (p == NULL)
-            return RC_NOMEM;
-        names->p = p;
-        names->capacity = capacity;
-    }
-    struct name *name = &names->p[names->n++];
-    memcpy(name->text, text, strlen(text) + 1);
-    bool framed = names->kind == MEDIUM_CATALOG && size >= FILE_MEDIUM_VALUE_HEADER;
-    name->size = framed ? size - FILE_MEDIUM_VALUE_HEADER : size;
-    return RC_OK;
+    bool framed = listing->kind == MEDIUM_CATALOG && size >= FILE_MEDIUM_VALUE_HEADER;
+    struct name name = {.size = framed ? size - FILE_MEDIUM_VALUE_HEADER : size};
+    memcpy(name.text, text, strlen(text) + 1);
+    return name_vec_push(&listing->names, name) ? RC_OK : RC_NOMEM;
 }
 
 static int by_text(const void *a, const void *b) {
@@ -184,11 +176,12 @@ static int by_text(const void *a, const void *b) {
 }
 
 static enum rc read_names(const struct file_medium *medium, enum medium_kind kind,
-                          struct names *names, struct err *err) {
+                          struct name_vec *names, struct err *err) {
     char path[FILE_PATH_MAX];
     snprintf(path, sizeof(path), "%s/%s", medium->directory, folder_name[kind]);
-    *names = (struct names){.kind = kind};
-    enum rc rc = file_list(path, collect, names, err);
+    struct listing listing = {.kind = kind};
+    enum rc rc = file_list(path, collect, &listing, err);
+    *names = listing.names;
     if (rc == RC_NOMEM)
         err_set(err, rc, "cannot list %s: out of memory", path);
     if (rc == RC_OK && names->n > 1)
@@ -199,11 +192,11 @@ static enum rc read_names(const struct file_medium *medium, enum medium_kind kin
 static enum rc list(struct medium *base, enum medium_kind kind,
                     enum rc (*each)(void *context, const char *name, uint64_t size), void *context,
                     struct err *err) {
-    struct names names;
+    struct name_vec names;
     enum rc rc = read_names(medium_of(base), kind, &names, err);
     for (size_t i = 0; rc == RC_OK && i < names.n; i++)
         rc = each(context, names.p[i].text, names.p[i].size);
-    free(names.p);
+    name_vec_fini(&names);
     return rc;
 }
 
@@ -226,11 +219,11 @@ static enum rc space(struct medium *base, uint64_t *free_bytes, uint64_t *used_b
     TRY(file_space(medium->directory, free_bytes, err));
     *used_bytes = 0;
     for (enum medium_kind kind = MEDIUM_LOGS; kind <= MEDIUM_CATALOG; kind++) {
-        struct names names;
+        struct name_vec names;
         enum rc rc = read_names(medium, kind, &names, err);
         for (size_t i = 0; rc == RC_OK && i < names.n; i++)
             *used_bytes += names.p[i].size;
-        free(names.p);
+        name_vec_fini(&names);
         TRY(rc);
     }
     return RC_OK;
