@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdlib.h>
 
 struct index_account {
     struct budget *budget;
@@ -29,4 +30,15 @@ static inline bool index_account_charge(struct index_account *account, size_t by
 static inline void index_account_release(struct index_account *account, size_t bytes) {
     budget_release(account->budget, bytes);
     account->bytes -= bytes;
+}
+
+/* Charges `bytes` and allocates them, zeroed; NULL over budget or out of memory. They are freed
+   with free, and released. */
+static inline void *index_account_calloc(struct index_account *account, size_t bytes) {
+    if (!index_account_charge(account, bytes))
+        return NULL;
+    void *p = calloc(1, bytes);
+    if (p == NULL)
+        index_account_release(account, bytes);
+    return p;
 }

@@ -1,10 +1,9 @@
 #include "store/index_hash.h"
 
 #include "base/check.h"
+#include "store/index_probe.h"
 
 #include <stdlib.h>
-
-enum { SLOTS_MIN = 64 };
 
 static size_t slots_bytes(const struct index_hash *table) {
     return table->slots == NULL ? 0 : ((size_t)table->mask + 1) * sizeof(*table->slots);
@@ -20,15 +19,12 @@ void index_hash_fini(struct index_hash *table) {
 static bool grow(struct index_hash *table, uint64_t slots) {
     if (slots - 1 > UINT32_MAX)
         return false;
-    if (!index_account_charge(table->account, slots * sizeof(*table->slots)))
+    struct index_hash_slot *fresh =
+        index_account_calloc(table->account, slots * sizeof(*table->slots));
+    if (fresh == NULL)
         return false;
     struct index_hash old = *table;
-    table->slots = calloc(slots, sizeof(*table->slots));
-    if (table->slots == NULL) {
-        index_account_release(table->account, slots * sizeof(*table->slots));
-        table->slots = old.slots;
-        return false;
-    }
+    table->slots = fresh;
     table->mask = (uint32_t)(slots - 1);
     table->count = 0;
     for (size_t i = 0; old.slots != NULL && i <= old.mask; i++)
@@ -41,14 +37,8 @@ static bool grow(struct index_hash *table, uint64_t slots) {
 
 bool index_hash_reserve(struct index_hash *table, uint32_t more) {
     uint64_t slots = table->slots == NULL ? 0 : (uint64_t)table->mask + 1;
-    uint64_t want = (uint64_t)table->count + more;
-    if (want * 4 <= slots * 3)
-        return true;
-    if (slots == 0)
-        slots = SLOTS_MIN;
-    while (want * 4 > slots * 3)
-        slots *= 2;
-    return grow(table, slots);
+    uint64_t want = index_probe_slots(slots, (uint64_t)table->count + more);
+    return want == slots || grow(table, want);
 }
 
 void index_hash_add(struct index_hash *table, uint32_t hash, uint32_t id) {
@@ -67,10 +57,9 @@ void index_hash_remove(struct index_hash *table, uint32_t hash, uint32_t id) {
         hole = (hole + 1) & mask;
     }
     table->count--;
-    /* Close the gap: an entry moves back unless that would take it before its home. */
+    /* Close the gap. */
     for (uint32_t at = (hole + 1) & mask; table->slots[at].id != 0; at = (at + 1) & mask) {
-        uint32_t home = table->slots[at].hash & mask;
-        if (((at - home) & mask) < ((at - hole) & mask))
+        if (!index_probe_moves(at, table->slots[at].hash & mask, hole, mask))
             continue;
         table->slots[hole] = table->slots[at];
         hole = at;

@@ -55,13 +55,9 @@ bool index_pages_ensure(struct index_pages *pages, uint32_t id) {
     CHECK(pages->directory[number] != &index_pages_gone_page);
     if (pages->directory[number] != NULL)
         return true;
-    if (!index_account_charge(pages->account, page_bytes(pages)))
+    struct index_page *page = index_account_calloc(pages->account, page_bytes(pages));
+    if (page == NULL)
         return false;
-    struct index_page *page = calloc(1, page_bytes(pages));
-    if (page == NULL) {
-        index_account_release(pages->account, page_bytes(pages));
-        return false;
-    }
     page->gone = number == 0; /* id 0 is never given */
     pages->directory[number] = page;
     return true;

@@ -2,10 +2,9 @@
 
 #include "base/check.h"
 #include "base/hash.h"
+#include "store/index_probe.h"
 
 #include <stdlib.h>
-
-enum { SLOTS_MIN = 64 };
 
 static uint64_t home_of(const struct index_pairs *pairs, uint32_t key_uid, uint32_t value_uid) {
     return hash_u64((uint64_t)key_uid << 32 | value_uid) & pairs->mask;
@@ -35,15 +34,11 @@ static struct index_pair *slot_of(const struct index_pairs *pairs, uint32_t key_
 }
 
 static bool grow(struct index_pairs *pairs, uint64_t slots) {
-    if (!index_account_charge(pairs->account, slots * sizeof(*pairs->slots)))
+    struct index_pair *fresh = index_account_calloc(pairs->account, slots * sizeof(*pairs->slots));
+    if (fresh == NULL)
         return false;
     struct index_pairs old = *pairs;
-    pairs->slots = calloc(slots, sizeof(*pairs->slots));
-    if (pairs->slots == NULL) {
-        index_account_release(pairs->account, slots * sizeof(*pairs->slots));
-        pairs->slots = old.slots;
-        return false;
-    }
+    pairs->slots = fresh;
     pairs->mask = slots - 1;
     for (size_t i = 0; old.slots != NULL && i <= old.mask; i++)
         if (old.slots[i].key_uid != 0)
@@ -55,14 +50,8 @@ static bool grow(struct index_pairs *pairs, uint64_t slots) {
 
 bool index_pairs_reserve(struct index_pairs *pairs, uint32_t more) {
     uint64_t slots = pairs->slots == NULL ? 0 : pairs->mask + 1;
-    uint64_t want = pairs->count + more;
-    if (want * 4 <= slots * 3)
-        return true;
-    if (slots == 0)
-        slots = SLOTS_MIN;
-    while (want * 4 > slots * 3)
-        slots *= 2;
-    return grow(pairs, slots);
+    uint64_t want = index_probe_slots(slots, pairs->count + more);
+    return want == slots || grow(pairs, want);
 }
 
 struct index_set *index_pairs_find(const struct index_pairs *pairs, uint32_t key_uid,
@@ -92,10 +81,10 @@ void index_pairs_remove(struct index_pairs *pairs, uint32_t key_uid, uint32_t va
         return;
     pairs->count--;
     uint64_t mask = pairs->mask, hole = (uint64_t)(slot - pairs->slots);
-    /* Close the gap: an entry moves back unless that would take it before its home. */
+    /* Close the gap. */
     for (uint64_t at = (hole + 1) & mask; pairs->slots[at].key_uid != 0; at = (at + 1) & mask) {
         uint64_t home = home_of(pairs, pairs->slots[at].key_uid, pairs->slots[at].value_uid);
-        if (((at - home) & mask) < ((at - hole) & mask))
+        if (!index_probe_moves(at, home, hole, mask))
             continue;
         pairs->slots[hole] = pairs->slots[at];
         hole = at;
