@@ -36,6 +36,23 @@ enum interpolation aggregator_interpolation(enum aggregator aggregator) {
     return table[aggregator].interpolation;
 }
 
+/* Some differ only in their interpolation: the one that stands for all with the same arithmetic. */
+static enum aggregator arithmetic_of(enum aggregator aggregator) {
+    switch (aggregator) {
+    case AGGREGATOR_PFSUM:
+    case AGGREGATOR_ZIMSUM:
+        return AGGREGATOR_SUM;
+    case AGGREGATOR_MIMMIN:
+        return AGGREGATOR_MIN;
+    case AGGREGATOR_MIMMAX:
+        return AGGREGATOR_MAX;
+    case AGGREGATOR_NONE:
+        return AGGREGATOR_FIRST;
+    default:
+        return aggregator;
+    }
+}
+
 /* ---- percentiles ---- */
 
 enum estimate { ESTIMATE_LEGACY, ESTIMATE_R3, ESTIMATE_R7 };
@@ -158,16 +175,12 @@ static int64_t percentile_ints(enum aggregator aggregator, int64_t *values, uint
 
 int64_t aggregator_run_ints(enum aggregator aggregator, int64_t *values, uint32_t n) {
     CHECK(n > 0);
-    switch (aggregator) {
+    switch (arithmetic_of(aggregator)) {
     case AGGREGATOR_SUM:
-    case AGGREGATOR_PFSUM:
-    case AGGREGATOR_ZIMSUM:
         return sum_ints(values, n);
     case AGGREGATOR_MIN:
-    case AGGREGATOR_MIMMIN:
         return min_ints(values, n);
     case AGGREGATOR_MAX:
-    case AGGREGATOR_MIMMAX:
         return max_ints(values, n);
     case AGGREGATOR_AVG:
         return sum_ints(values, n) / (int64_t)n;
@@ -184,7 +197,6 @@ int64_t aggregator_run_ints(enum aggregator aggregator, int64_t *values, uint32_
     case AGGREGATOR_SQUARESUM:
         return square_sum_ints(values, n);
     case AGGREGATOR_FIRST:
-    case AGGREGATOR_NONE:
         return values[0];
     case AGGREGATOR_LAST:
         return values[n - 1];
@@ -297,16 +309,12 @@ double aggregator_run_doubles(enum aggregator aggregator, double *values, uint32
     CHECK(n > 0);
     uint32_t present;
     double sum;
-    switch (aggregator) {
+    switch (arithmetic_of(aggregator)) {
     case AGGREGATOR_SUM:
-    case AGGREGATOR_PFSUM:
-    case AGGREGATOR_ZIMSUM:
         return sum_doubles(values, n, &present);
     case AGGREGATOR_MIN:
-    case AGGREGATOR_MIMMIN:
         return min_doubles(values, n);
     case AGGREGATOR_MAX:
-    case AGGREGATOR_MIMMAX:
         return max_doubles(values, n);
     case AGGREGATOR_AVG:
         sum = sum_doubles(values, n, &present);
@@ -325,7 +333,6 @@ double aggregator_run_doubles(enum aggregator aggregator, double *values, uint32
     case AGGREGATOR_SQUARESUM:
         return square_sum_doubles(values, n);
     case AGGREGATOR_FIRST:
-    case AGGREGATOR_NONE:
         return values[0];
     case AGGREGATOR_LAST:
         return values[n - 1];
