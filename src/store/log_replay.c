@@ -130,11 +130,18 @@ static const uint8_t *bytes_at(struct reader *reader, uint64_t offset, size_t n)
     return reader->rc == RC_OK && reader->n >= n ? reader->window : NULL;
 }
 
-static void reader_open(struct reader *reader, const struct log_file *file) {
+/* Goes to another file and returns its header, as bytes_at does, with what it is worth: one that is
+   not there is bad. */
+static const uint8_t *reader_open(struct reader *reader, const struct log_file *file,
+                                  enum log_file_header_state *state) {
     log_record_file_name(file, reader->name);
     reader->size = file->size;
     reader->n = 0;
     reader->from = 0;
+    const uint8_t *header = bytes_at(reader, 0, LOG_FILE_HEADER);
+    *state =
+        header == NULL ? LOG_FILE_HEADER_BAD : log_record_file_header_check(header, file->start);
+    return header;
 }
 
 /* ---- records ---- */
@@ -256,22 +263,17 @@ static enum rc replay_records(struct replay *replay, const struct log_file *file
     return RC_OK;
 }
 
-static enum rc check_file_header(struct replay *replay, const struct log_file *file) {
-    const uint8_t *header = bytes_at(&replay->reader, 0, LOG_FILE_HEADER);
-    if (header == NULL)
-        return replay->reader.rc;
-    switch (log_record_file_header_check(header, file->start)) {
-    case LOG_FILE_HEADER_GOOD:
-        break;
-    case LOG_FILE_HEADER_NEWER:
+static enum rc open_file(struct replay *replay, const struct log_file *file) {
+    enum log_file_header_state state;
+    const uint8_t *header = reader_open(&replay->reader, file, &state);
+    TRY(replay->reader.rc);
+    if (state == LOG_FILE_HEADER_NEWER)
         return err_set(replay->reader.err, RC_UNSUPPORTED,
                        "log %s was written by a newer version; start that version",
                        replay->reader.name);
-    case LOG_FILE_HEADER_BAD:
-        /* The name tells the start, so the records can be read nevertheless. */
-        replay->bad_header_bytes = LOG_FILE_HEADER;
-        break;
-    }
+    /* The name tells the start, so the records can be read even if the header is bad. */
+    bool bad = header != NULL && state == LOG_FILE_HEADER_BAD;
+    replay->bad_header_bytes = bad ? LOG_FILE_HEADER : 0;
     return RC_OK;
 }
 
@@ -281,11 +283,9 @@ static uint64_t file_end(const struct log_file *file) {
 
 /* What the header of the file that follows says was durable before it; all, if it says nothing. */
 static enum rc read_proven(struct replay *replay, const struct log_file *next, uint64_t *proven) {
-    *proven = next->start;
-    reader_open(&replay->reader, next);
-    const uint8_t *header = bytes_at(&replay->reader, 0, LOG_FILE_HEADER);
-    if (header != NULL && log_record_file_header_check(header, next->start) == LOG_FILE_HEADER_GOOD)
-        *proven = log_record_file_proven(header);
+    enum log_file_header_state state;
+    const uint8_t *header = reader_open(&replay->reader, next, &state);
+    *proven = state == LOG_FILE_HEADER_GOOD ? log_record_file_proven(header) : next->start;
     return replay->reader.rc;
 }
 
@@ -296,9 +296,7 @@ static enum rc replay_file(struct replay *replay, const struct log_file *file,
     uint64_t proven = 0;
     if (next != NULL)
         TRY(read_proven(replay, next, &proven));
-    reader_open(&replay->reader, file);
-    replay->bad_header_bytes = 0;
-    TRY(check_file_header(replay, file));
+    TRY(open_file(replay, file));
     uint64_t offset = LOG_FILE_HEADER;
     if (replay->from > file->start)
         offset += replay->from - file->start;
@@ -320,11 +318,10 @@ static enum rc count_files(struct replay *replay, const struct log_files *files,
         const struct log_file *last = &files->p[*count - 1];
         if (last->size > LOG_FILE_HEADER)
             return RC_OK;
-        reader_open(&replay->reader, last);
-        const uint8_t *header = bytes_at(&replay->reader, 0, LOG_FILE_HEADER);
+        enum log_file_header_state state;
+        (void)reader_open(&replay->reader, last, &state);
         TRY(replay->reader.rc);
-        if (header != NULL &&
-            log_record_file_header_check(header, last->start) != LOG_FILE_HEADER_BAD)
+        if (state != LOG_FILE_HEADER_BAD)
             return RC_OK;
     }
     return RC_OK;
