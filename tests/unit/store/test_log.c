@@ -26,6 +26,8 @@
 
 enum { RECORDS_MAX = 4096, RECORD_MAX = 600 };
 
+#define FIRST_FILE "log-0000000000000000-00000001"
+
 static const struct log_options usual = {.commit_interval_ms = 5, .retry_interval_ms = 20};
 static const struct log_options small_files = {
     .commit_interval_ms = 5, .retry_interval_ms = 20, .file_bytes_max = 1000};
@@ -72,21 +74,18 @@ static enum rc see(void *context, enum log_record_kind kind, uint64_t position,
     return RC_OK;
 }
 
-static struct log *open_log(struct medium *medium, uint64_t from, const struct log_options *options,
-                            struct seen *seen, struct log_replay_report *report) {
-    struct log *log;
-    struct err err;
-    seen->count = 0;
-    enum rc rc = log_open(medium, 1, from, options, see, seen, report, &log, &err);
-    if (rc != RC_OK)
-        fail_msg("log_open: %s", err.message);
-    return log;
-}
-
 static enum rc push(struct log *log, uint32_t number, uint64_t *end) {
     uint8_t bytes[RECORD_MAX];
     size_t n = record_fill(number, bytes);
     return log_push(log, record_kind(number), bytes, n, end, NULL);
+}
+
+/* Pushes 0 .. count-1; the end of the last. */
+static uint64_t push_first(struct log *log, uint32_t count) {
+    uint64_t end = 0;
+    for (uint32_t i = 0; i < count; i++)
+        assert_int_equal(push(log, i, &end), RC_OK);
+    return end;
 }
 
 /* The last occurrences, in order, of what was seen are exactly 0 .. count-1 and each position is
@@ -105,11 +104,62 @@ static struct medium *memory(void) {
     return medium;
 }
 
-static struct seen *seen_new(uint32_t pushed) {
-    struct seen *seen = calloc(1, sizeof(*seen));
-    assert_non_null(seen);
-    seen->pushed = pushed;
-    return seen;
+static struct medium *in_directory(const char *directory) {
+    struct medium *medium;
+    assert_int_equal(file_medium_open(directory, &medium, NULL), RC_OK);
+    return medium;
+}
+
+static void remove_directory(const char *directory) {
+    char command[64];
+    snprintf(command, sizeof(command), "rm -rf '%s'", directory);
+    assert_int_equal(system(command), 0);
+}
+
+/* A medium, the log in it, and what opening it has told. */
+struct trial {
+    struct medium *medium;
+    struct log *log; /* NULL: closed */
+    struct log_replay_report report;
+    struct seen seen;
+};
+
+/* Takes `medium`. */
+static struct trial *trial_new(struct medium *medium, uint32_t pushed) {
+    struct trial *trial = calloc(1, sizeof(*trial));
+    assert_non_null(trial);
+    trial->medium = medium;
+    trial->seen.pushed = pushed;
+    return trial;
+}
+
+static enum rc trial_close(struct trial *trial) {
+    struct log *log = trial->log;
+    trial->log = NULL;
+    return log == NULL ? RC_OK : log_close(log, NULL);
+}
+
+static enum rc trial_try_open(struct trial *trial, uint64_t from, const struct log_options *options,
+                              struct err *err) {
+    trial_close(trial);
+    trial->seen.count = 0;
+    return log_open(trial->medium, 1, from, options, see, &trial->seen, &trial->report, &trial->log,
+                    err);
+}
+
+/* Opens the log, again if it is open. */
+static struct log *trial_open(struct trial *trial, uint64_t from,
+                              const struct log_options *options) {
+    struct err err;
+    if (trial_try_open(trial, from, options, &err) != RC_OK)
+        fail_msg("log_open: %s", err.message);
+    return trial->log;
+}
+
+static void trial_free(struct trial *trial) {
+    trial_close(trial);
+    medium_close(trial->medium);
+    free(trial);
 }
 
 static enum rc add_name(void *context, const char *name, uint64_t size) {
@@ -128,23 +178,18 @@ static void assert_files(struct medium *medium, const char *expected) {
 /* ---- the ordinary ---- */
 
 static void a_new_log_is_empty(void **state) {
-    struct medium *medium = memory();
-    struct log_replay_report report;
-    struct seen *seen = seen_new(0);
-    struct log *log = open_log(medium, 0, &usual, seen, &report);
+    struct trial *trial = trial_new(memory(), 0);
+    struct log *log = trial_open(trial, 0, &usual);
     assert_int_equal(log_end(log), 0);
-    assert_int_equal(seen->count, 0);
-    assert_int_equal(log_close(log, NULL), RC_OK);
-    assert_files(medium, "log-0000000000000000-00000001=40 ");
-    free(seen);
-    medium_close(medium);
+    assert_int_equal(trial->seen.count, 0);
+    assert_int_equal(trial_close(trial), RC_OK);
+    assert_files(trial->medium, "log-0000000000000000-00000001=40 ");
+    trial_free(trial);
 }
 
 static void a_closed_log_gives_back_every_record_at_its_position(void **state) {
-    struct medium *medium = memory();
-    struct log_replay_report report;
-    struct seen *seen = seen_new(100);
-    struct log *log = open_log(medium, 0, &small_files, seen, &report);
+    struct trial *trial = trial_new(memory(), 100);
+    struct log *log = trial_open(trial, 0, &small_files);
     uint64_t start[100], end = 0, bytes = 0;
     for (uint32_t i = 0; i < 100; i++) {
         start[i] = end;
@@ -155,33 +200,29 @@ static void a_closed_log_gives_back_every_record_at_its_position(void **state) {
             assert_int_equal(log_wait(log, end, 0, NULL), RC_OK);
     }
     assert_int_equal(log_end(log), end);
-    assert_int_equal(log_close(log, NULL), RC_OK);
-    log = open_log(medium, 0, &small_files, seen, &report);
-    assert_int_equal(seen->count, 100);
+    assert_int_equal(trial_close(trial), RC_OK);
+    log = trial_open(trial, 0, &small_files);
+    assert_int_equal(trial->seen.count, 100);
     for (uint32_t i = 0; i < 100; i++) {
-        assert_int_equal(seen->number[i], i);
-        assert_int_equal(seen->position[i], start[i]);
+        assert_int_equal(trial->seen.number[i], i);
+        assert_int_equal(trial->seen.position[i], start[i]);
     }
-    assert_true(report.files > 1);
-    struct log_replay_report expected = {.files = report.files, .records = 100, .bytes = bytes};
-    assert_memory_equal(&report, &expected, sizeof(report));
+    assert_true(trial->report.files > 1);
+    struct log_replay_report expected = {
+        .files = trial->report.files, .records = 100, .bytes = bytes};
+    assert_memory_equal(&trial->report, &expected, sizeof(trial->report));
     assert_int_equal(log_end(log), end);
-    log_close(log, NULL);
 
-    log = open_log(medium, start[60], &small_files, seen, &report);
-    assert_int_equal(seen->count, 40);
-    assert_int_equal(seen->number[0], 60);
-    assert_int_equal(report.damaged_bytes, 0);
-    log_close(log, NULL);
-    free(seen);
-    medium_close(medium);
+    trial_open(trial, start[60], &small_files);
+    assert_int_equal(trial->seen.count, 40);
+    assert_int_equal(trial->seen.number[0], 60);
+    assert_int_equal(trial->report.damaged_bytes, 0);
+    trial_free(trial);
 }
 
 static void records_become_durable_without_anybody_waiting(void **state) {
-    struct medium *medium = memory();
-    struct log_replay_report report;
-    struct seen *seen = seen_new(1);
-    struct log *log = open_log(medium, 0, &usual, seen, &report);
+    struct trial *trial = trial_new(memory(), 1);
+    struct log *log = trial_open(trial, 0, &usual);
     struct log_stats stats;
     assert_int_equal(push(log, 0, NULL), RC_OK);
     for (int i = 0; i < 2000; i++) {
@@ -192,9 +233,7 @@ static void records_become_durable_without_anybody_waiting(void **state) {
     }
     assert_int_equal(stats.durable, log_end(log));
     assert_int_equal(stats.commits, 1);
-    log_close(log, NULL);
-    free(seen);
-    medium_close(medium);
+    trial_free(trial);
 }
 
 static void an_empty_and_a_large_record_are_records(void **state) {
@@ -213,10 +252,8 @@ static void an_empty_and_a_large_record_are_records(void **state) {
 }
 
 static void truncation_removes_files_that_are_wholly_before(void **state) {
-    struct medium *medium = memory();
-    struct log_replay_report report;
-    struct seen *seen = seen_new(50);
-    struct log *log = open_log(medium, 0, &small_files, seen, &report);
+    struct trial *trial = trial_new(memory(), 50);
+    struct log *log = trial_open(trial, 0, &small_files);
     struct log_stats stats;
     uint64_t end = 0, middle = 0;
     for (uint32_t i = 0; i < 50; i++) {
@@ -230,93 +267,78 @@ static void truncation_removes_files_that_are_wholly_before(void **state) {
     assert_int_equal(log_truncate(log, middle, NULL), RC_OK);
     log_stats(log, &stats);
     assert_true(stats.start > 0 && stats.start <= middle);
-    log_close(log, NULL);
-    log = open_log(medium, middle, &small_files, seen, &report);
-    assert_int_equal(seen->count, 25);
-    assert_int_equal(seen->number[0], 25);
-    assert_int_equal(report.damaged_bytes, 0);
+    log = trial_open(trial, middle, &small_files);
+    assert_int_equal(trial->seen.count, 25);
+    assert_int_equal(trial->seen.number[0], 25);
+    assert_int_equal(trial->report.damaged_bytes, 0);
     assert_int_equal(log_truncate(log, end, NULL), RC_OK);
     log_stats(log, &stats);
     assert_int_equal(stats.start, end);
-    log_close(log, NULL);
-    free(seen);
-    medium_close(medium);
+    trial_free(trial);
 }
 
 static void restarts_without_writes_leave_one_file(void **state) {
-    struct medium *medium = memory();
-    struct log_replay_report report;
-    struct seen *seen = seen_new(1);
-    struct log *log = open_log(medium, 0, &usual, seen, &report);
+    struct trial *trial = trial_new(memory(), 1);
+    struct log *log = trial_open(trial, 0, &usual);
     assert_int_equal(push(log, 0, NULL), RC_OK);
-    log_close(log, NULL);
+    trial_close(trial);
     for (int i = 0; i < 5; i++)
-        log_close(open_log(medium, 0, &usual, seen, &report), NULL);
+        trial_open(trial, 0, &usual);
+    trial_close(trial);
     char expected[128];
     size_t whole = 24 + record_length(0);
     snprintf(expected, sizeof(expected),
              "log-0000000000000000-00000001=%zu log-%016zx-00000006=40 ", 40 + whole, whole);
-    assert_files(medium, expected);
-    free(seen);
-    medium_close(medium);
+    assert_files(trial->medium, expected);
+    trial_free(trial);
 }
 
 static void a_wait_times_out_and_the_commit_goes_on(void **state) {
-    struct medium *medium = memory();
-    struct log_replay_report report;
-    struct seen *seen = seen_new(1);
-    struct log *log = open_log(medium, 0, &usual, seen, &report);
+    struct trial *trial = trial_new(memory(), 1);
+    struct log *log = trial_open(trial, 0, &usual);
     struct memory_medium_faults slow = {.sync_takes_ms = 200};
     uint64_t end;
-    memory_medium_set_faults(medium, &slow);
+    memory_medium_set_faults(trial->medium, &slow);
     assert_int_equal(push(log, 0, &end), RC_OK);
     assert_int_equal(log_wait(log, end, 5, NULL), RC_TIMEOUT);
     assert_int_equal(log_wait(log, end, 0, NULL), RC_OK);
-    log_close(log, NULL);
-    free(seen);
-    medium_close(medium);
+    trial_free(trial);
 }
 
 static void a_medium_that_is_too_slow_throttles_pushes(void **state) {
-    struct medium *medium = memory();
-    struct log_replay_report report;
-    struct seen *seen = seen_new(RECORDS_MAX);
+    struct trial *trial = trial_new(memory(), RECORDS_MAX);
     struct log_options options = {.buffer_bytes_max = 2000};
-    struct log *log = open_log(medium, 0, &options, seen, &report);
+    struct log *log = trial_open(trial, 0, &options);
     struct memory_medium_faults slow = {.sync_takes_ms = 1500};
-    memory_medium_set_faults(medium, &slow);
+    memory_medium_set_faults(trial->medium, &slow);
     uint32_t count = 0;
     enum rc rc;
     while ((rc = push(log, count, NULL)) == RC_OK && count < 100)
         count++;
     assert_int_equal(rc, RC_THROTTLE);
     slow.sync_takes_ms = 0;
-    memory_medium_set_faults(medium, &slow);
-    assert_int_equal(log_close(log, NULL), RC_OK);
-    log_close(open_log(medium, 0, &options, seen, &report), NULL);
-    assert_int_equal(seen->count, count);
-    free(seen);
-    medium_close(medium);
+    memory_medium_set_faults(trial->medium, &slow);
+    assert_int_equal(trial_close(trial), RC_OK);
+    trial_open(trial, 0, &options);
+    assert_int_equal(trial->seen.count, count);
+    trial_free(trial);
 }
 
 static void buffers_are_charged_to_the_budget(void **state) {
-    struct medium *medium = memory();
-    struct log_replay_report report;
-    struct seen *seen = seen_new(1);
+    struct trial *trial = trial_new(memory(), 1);
     struct budget budget;
     budget_init(&budget, 100 << 10, NULL);
     struct log_options options = usual;
     options.budget = &budget;
-    struct log *log = open_log(medium, 0, &options, seen, &report);
+    struct log *log = trial_open(trial, 0, &options);
     static uint8_t large[120 << 10];
     struct err err;
     assert_int_equal(push(log, 0, NULL), RC_OK);
     assert_int_equal(budget_used(&budget), 64 << 10);
     assert_int_equal(log_push(log, LOG_POINTS, large, sizeof(large), NULL, &err), RC_THROTTLE);
-    log_close(log, NULL);
+    trial_close(trial);
     assert_int_equal(budget_used(&budget), 0);
-    free(seen);
-    medium_close(medium);
+    trial_free(trial);
 }
 
 static enum rc refuse(void *context, enum log_record_kind kind, uint64_t position,
@@ -325,15 +347,13 @@ static enum rc refuse(void *context, enum log_record_kind kind, uint64_t positio
 }
 
 static void a_failing_apply_stops_the_open(void **state) {
-    struct medium *medium = memory();
-    struct log_replay_report report;
-    struct seen *seen = seen_new(1);
-    struct log *log = open_log(medium, 0, &usual, seen, &report);
+    struct trial *trial = trial_new(memory(), 1);
+    struct log *log = trial_open(trial, 0, &usual);
     assert_int_equal(push(log, 0, NULL), RC_OK);
-    log_close(log, NULL);
-    assert_int_equal(log_open(medium, 1, 0, &usual, refuse, NULL, &report, &log, NULL), RC_NOMEM);
-    free(seen);
-    medium_close(medium);
+    trial_close(trial);
+    assert_int_equal(
+        log_open(trial->medium, 1, 0, &usual, refuse, NULL, &trial->report, &log, NULL), RC_NOMEM);
+    trial_free(trial);
 }
 
 /* ---- crashes ---- */
@@ -360,37 +380,31 @@ static uint32_t work(struct log *log, uint32_t acknowledged, uint32_t *next, uin
    between; false if it ended before it could crash. */
 static bool crash_at(uint64_t at, uint64_t seed) {
     enum { COUNT = 12 };
-    struct medium *medium = memory();
-    struct log_replay_report report;
-    struct seen *seen = seen_new(3 * COUNT);
+    struct trial *trial = trial_new(memory(), 3 * COUNT);
     struct memory_medium_faults faults = {.seed = seed, .crash_at_operation = at};
-    memory_medium_set_faults(medium, &faults);
+    memory_medium_set_faults(trial->medium, &faults);
     uint32_t next = 0, acknowledged = 0;
-    struct log *log;
-    if (log_open(medium, 1, 0, &small_files, see, seen, &report, &log, NULL) == RC_OK) {
-        acknowledged = work(log, 0, &next, COUNT);
-        log_close(log, NULL);
-    }
-    bool crashed = memory_medium_operations(medium) >= at;
-    memory_medium_power_cycle(medium, seed);
+    if (trial_try_open(trial, 0, &small_files, NULL) == RC_OK)
+        acknowledged = work(trial->log, 0, &next, COUNT);
+    trial_close(trial);
+    bool crashed = memory_medium_operations(trial->medium) >= at;
+    memory_medium_power_cycle(trial->medium, seed);
 
-    log = open_log(medium, 0, &small_files, seen, &report);
-    assert_complete(seen, acknowledged);
-    uint32_t survivors = seen->count;
+    struct log *log = trial_open(trial, 0, &small_files);
+    assert_complete(&trial->seen, acknowledged);
+    uint32_t survivors = trial->seen.count;
     uint32_t more = next;
     uint32_t done = work(log, 0, &more, next + 7);
-    assert_int_equal(log_close(log, NULL), RC_OK);
-    memory_medium_power_cycle(medium, seed + 1);
+    assert_int_equal(trial_close(trial), RC_OK);
+    memory_medium_power_cycle(trial->medium, seed + 1);
 
-    log = open_log(medium, 0, &small_files, seen, &report);
-    assert_int_equal(seen->count, survivors + 7);
+    trial_open(trial, 0, &small_files);
+    assert_int_equal(trial->seen.count, survivors + 7);
     for (uint32_t i = 0; i < 7; i++)
-        assert_int_equal(seen->number[survivors + i], next + i);
-    assert_int_equal(report.torn_tail_bytes, 0);
+        assert_int_equal(trial->seen.number[survivors + i], next + i);
+    assert_int_equal(trial->report.torn_tail_bytes, 0);
     assert_true(done <= more);
-    log_close(log, NULL);
-    free(seen);
-    medium_close(medium);
+    trial_free(trial);
     return crashed;
 }
 
@@ -407,43 +421,36 @@ static void what_was_acknowledged_survives_a_crash_at_any_operation(void **state
    power fails. */
 static void what_a_replay_has_shown_stays_even_if_it_was_never_synced(void **state) {
     for (uint64_t seed = 0; seed < 20; seed++) {
-        struct medium *medium = memory();
-        struct log_replay_report report;
-        struct seen *seen = seen_new(20);
+        struct trial *trial = trial_new(memory(), 20);
         struct memory_medium_faults failing = {.seed = seed, .crash_at_operation = 2}, none = {0};
         struct log_options lazy = {.commit_interval_ms = 60000, .retry_interval_ms = 60000};
-        struct log *log = open_log(medium, 0, &lazy, seen, &report);
-        uint64_t end;
-        for (uint32_t i = 0; i < 10; i++)
-            assert_int_equal(push(log, i, &end), RC_OK);
+        struct log *log = trial_open(trial, 0, &lazy);
+        uint64_t end = push_first(log, 10);
         /* The write succeeds, the sync does not, and so does nothing after it. */
-        memory_medium_set_faults(medium, &failing);
+        memory_medium_set_faults(trial->medium, &failing);
         assert_int_equal(log_wait(log, end, 0, NULL), RC_IO);
-        log_close(log, NULL);
-        memory_medium_revive(medium);
-        memory_medium_set_faults(medium, &none);
-        log = open_log(medium, 0, &usual, seen, &report);
-        assert_int_equal(seen->count, 10);
+        trial_close(trial);
+        memory_medium_revive(trial->medium);
+        memory_medium_set_faults(trial->medium, &none);
+        log = trial_open(trial, 0, &usual);
+        assert_int_equal(trial->seen.count, 10);
         assert_int_equal(push(log, 10, &end), RC_OK);
         assert_int_equal(log_wait(log, end, 0, NULL), RC_OK);
-        log_close(log, NULL);
-        memory_medium_power_cycle(medium, seed);
-        log_close(open_log(medium, 0, &usual, seen, &report), NULL);
-        assert_int_equal(seen->count, 11);
-        assert_complete(seen, 11);
-        free(seen);
-        medium_close(medium);
+        trial_close(trial);
+        memory_medium_power_cycle(trial->medium, seed);
+        trial_open(trial, 0, &usual);
+        assert_int_equal(trial->seen.count, 11);
+        assert_complete(&trial->seen, 11);
+        trial_free(trial);
     }
 }
 
 /* ---- failures ---- */
 
 static void survive_faults(struct memory_medium_faults faults) {
-    struct medium *medium = memory();
-    struct log_replay_report report;
-    struct seen *seen = seen_new(RECORDS_MAX);
-    struct log *log = open_log(medium, 0, &small_files, seen, &report);
-    memory_medium_set_faults(medium, &faults);
+    struct trial *trial = trial_new(memory(), RECORDS_MAX);
+    struct log *log = trial_open(trial, 0, &small_files);
+    memory_medium_set_faults(trial->medium, &faults);
     uint64_t end = 0;
     uint32_t failures = 0;
     /* Numbers 0 .. count-1 are pushed in order, those refused are tried again. */
@@ -466,13 +473,11 @@ static void survive_faults(struct memory_medium_faults faults) {
     }
     assert_true(failures > 0);
     assert_true(acknowledged > 0);
-    log_close(log, NULL);
-    memory_medium_power_cycle(medium, faults.seed);
-    log = open_log(medium, 0, &small_files, seen, &report);
-    assert_complete(seen, acknowledged);
-    log_close(log, NULL);
-    free(seen);
-    medium_close(medium);
+    trial_close(trial);
+    memory_medium_power_cycle(trial->medium, faults.seed);
+    trial_open(trial, 0, &small_files);
+    assert_complete(&trial->seen, acknowledged);
+    trial_free(trial);
 }
 
 static void failing_syncs_lose_nothing_acknowledged(void **state) {
@@ -486,12 +491,10 @@ static void short_writes_lose_nothing_acknowledged(void **state) {
 }
 
 static void a_full_disk_refuses_and_room_heals(void **state) {
-    struct medium *medium = memory();
-    struct log_replay_report report;
-    struct seen *seen = seen_new(RECORDS_MAX);
-    struct log *log = open_log(medium, 0, &small_files, seen, &report);
+    struct trial *trial = trial_new(memory(), RECORDS_MAX);
+    struct log *log = trial_open(trial, 0, &small_files);
     struct memory_medium_faults full = {.seed = 1, .space_bytes = 3000}, none = {0};
-    memory_medium_set_faults(medium, &full);
+    memory_medium_set_faults(trial->medium, &full);
     struct err err = {0};
     uint64_t end = 0;
     uint32_t next = 0, acknowledged = 0;
@@ -507,7 +510,7 @@ static void a_full_disk_refuses_and_room_heals(void **state) {
     struct log_stats stats;
     log_stats(log, &stats);
     assert_true(stats.failing);
-    memory_medium_set_faults(medium, &none);
+    memory_medium_set_faults(trial->medium, &none);
     int64_t until = clock_monotonic_ns() + 5000000000;
     while (push(log, next, &end) != RC_OK) {
         assert_true(clock_monotonic_ns() < until);
@@ -518,66 +521,55 @@ static void a_full_disk_refuses_and_room_heals(void **state) {
     log_stats(log, &stats);
     assert_false(stats.failing);
     assert_int_equal(stats.durable, stats.end);
-    assert_int_equal(log_close(log, NULL), RC_OK);
-    log = open_log(medium, 0, &small_files, seen, &report);
-    assert_complete(seen, next);
-    log_close(log, NULL);
-    free(seen);
-    medium_close(medium);
+    assert_int_equal(trial_close(trial), RC_OK);
+    trial_open(trial, 0, &small_files);
+    assert_complete(&trial->seen, next);
+    trial_free(trial);
 }
 
 static void a_full_disk_does_not_prevent_the_start(void **state) {
-    struct medium *medium = memory();
-    struct log_replay_report report;
-    struct seen *seen = seen_new(1);
-    struct log *log = open_log(medium, 0, &usual, seen, &report);
+    struct trial *trial = trial_new(memory(), 1);
+    struct log *log = trial_open(trial, 0, &usual);
     assert_int_equal(push(log, 0, NULL), RC_OK);
-    log_close(log, NULL);
+    trial_close(trial);
     struct memory_medium_faults full = {.seed = 1, .space_bytes = 1};
-    memory_medium_set_faults(medium, &full);
-    log = open_log(medium, 0, &usual, seen, &report);
-    assert_int_equal(seen->count, 1);
+    memory_medium_set_faults(trial->medium, &full);
+    log = trial_open(trial, 0, &usual);
+    assert_int_equal(trial->seen.count, 1);
     assert_int_equal(push(log, 0, NULL), RC_NO_SPACE);
-    assert_int_equal(log_close(log, NULL), RC_NO_SPACE);
-    free(seen);
-    medium_close(medium);
+    assert_int_equal(trial_close(trial), RC_NO_SPACE);
+    trial_free(trial);
 }
 
 static void a_taken_over_log_refuses_its_old_writer(void **state) {
-    struct medium *medium = memory();
-    struct log_replay_report report;
-    struct seen *seen = seen_new(1);
-    struct log *old = open_log(medium, 0, &usual, seen, &report), *new;
+    struct trial *trial = trial_new(memory(), 1);
+    struct log *old = trial_open(trial, 0, &usual), *new;
     uint64_t end;
-    assert_int_equal(log_open(medium, 2, 0, &usual, see, seen, &report, &new, NULL), RC_OK);
+    assert_int_equal(
+        log_open(trial->medium, 2, 0, &usual, see, &trial->seen, &trial->report, &new, NULL),
+        RC_OK);
     assert_int_equal(push(old, 0, &end), RC_OK);
     assert_int_equal(log_wait(old, end, 0, NULL), RC_CONFLICT);
-    assert_int_equal(log_close(old, NULL), RC_CONFLICT);
+    assert_int_equal(trial_close(trial), RC_CONFLICT);
     log_close(new, NULL);
-    assert_int_equal(log_open(medium, 1, 0, &usual, see, seen, &report, &old, NULL), RC_CONFLICT);
-    free(seen);
-    medium_close(medium);
+    assert_int_equal(trial_try_open(trial, 0, &usual, NULL), RC_CONFLICT);
+    trial_free(trial);
 }
 
 static void unreliable_reads_do_not_pass_for_damage(void **state) {
-    struct medium *medium = memory();
-    struct log_replay_report report;
-    struct seen *seen = seen_new(200);
-    struct log *log = open_log(medium, 0, &small_files, seen, &report);
-    for (uint32_t i = 0; i < 200; i++)
-        assert_int_equal(push(log, i, NULL), RC_OK);
-    log_close(log, NULL);
+    struct trial *trial = trial_new(memory(), 200);
+    push_first(trial_open(trial, 0, &small_files), 200);
+    trial_close(trial);
     struct memory_medium_faults faults = {.seed = 5, .read_fails_percent = 20}, dead = faults;
-    memory_medium_set_faults(medium, &faults);
-    log = open_log(medium, 0, &small_files, seen, &report);
-    assert_int_equal(seen->count, 200);
-    assert_int_equal(report.damaged_bytes, 0);
-    log_close(log, NULL);
+    memory_medium_set_faults(trial->medium, &faults);
+    trial_open(trial, 0, &small_files);
+    assert_int_equal(trial->seen.count, 200);
+    assert_int_equal(trial->report.damaged_bytes, 0);
+    trial_close(trial);
     dead.read_fails_percent = 100;
-    memory_medium_set_faults(medium, &dead);
-    assert_int_equal(log_open(medium, 1, 0, &usual, see, seen, &report, &log, NULL), RC_IO);
-    free(seen);
-    medium_close(medium);
+    memory_medium_set_faults(trial->medium, &dead);
+    assert_int_equal(trial_try_open(trial, 0, &usual, NULL), RC_IO);
+    trial_free(trial);
 }
 
 /* ---- damage ---- */
@@ -601,68 +593,62 @@ static enum rc pick(void *context, const char *name, uint64_t size) {
     return RC_OK;
 }
 
+static void flip_bit(struct medium *medium, const char *name, uint64_t bit) {
+    assert_int_equal(memory_medium_flip_bit(medium, MEDIUM_LOGS, name, bit), RC_OK);
+}
+
 static void a_flipped_bit_costs_one_record_and_is_reported(void **state) {
     enum { COUNT = 40 };
-    struct medium *medium = memory();
-    struct log_replay_report report;
-    struct seen *seen = seen_new(COUNT);
-    struct log *log = open_log(medium, 0, &small_files, seen, &report);
+    struct trial *trial = trial_new(memory(), COUNT);
+    struct log *log = trial_open(trial, 0, &small_files);
     uint64_t end = 0, random = 1;
     for (uint32_t i = 0; i < COUNT; i++) {
         assert_int_equal(push(log, i, &end), RC_OK);
         assert_int_equal(log_wait(log, end, 0, NULL), RC_OK);
     }
-    log_close(log, NULL);
+    trial_close(trial);
     /* From here on the last file holds no record, so that all damage lies before it. */
-    log_close(open_log(medium, 0, &small_files, seen, &report), NULL);
+    trial_open(trial, 0, &small_files);
+    trial_close(trial);
     for (int round = 0; round < 300; round++) {
         random = random * UINT64_C(6364136223846793005) + 1442695040888963407u;
         struct picked picked = {.wanted = (random >> 20) % (end * 8)};
-        assert_int_equal(medium_list(medium, MEDIUM_LOGS, pick, &picked, NULL), RC_OK);
+        assert_int_equal(medium_list(trial->medium, MEDIUM_LOGS, pick, &picked, NULL), RC_OK);
         assert_true(picked.found);
-        assert_int_equal(memory_medium_flip_bit(medium, MEDIUM_LOGS, picked.name, picked.bit),
-                         RC_OK);
-        log = open_log(medium, 0, &small_files, seen, &report);
+        flip_bit(trial->medium, picked.name, picked.bit);
+        log = trial_open(trial, 0, &small_files);
         bool in_file_header = picked.bit < 40 * 8;
-        assert_true(report.damaged_bytes > 0);
-        assert_int_equal(report.torn_tail_bytes, 0);
-        assert_int_equal(report.damaged_records, in_file_header ? 0 : 1);
-        assert_int_equal(seen->count, in_file_header ? COUNT : COUNT - 1);
-        for (uint32_t i = 1; i < seen->count; i++)
-            assert_true(seen->number[i] > seen->number[i - 1]);
+        assert_true(trial->report.damaged_bytes > 0);
+        assert_int_equal(trial->report.torn_tail_bytes, 0);
+        assert_int_equal(trial->report.damaged_records, in_file_header ? 0 : 1);
+        assert_int_equal(trial->seen.count, in_file_header ? COUNT : COUNT - 1);
+        for (uint32_t i = 1; i < trial->seen.count; i++)
+            assert_true(trial->seen.number[i] > trial->seen.number[i - 1]);
         assert_int_equal(log_end(log), end);
-        log_close(log, NULL);
-        assert_int_equal(memory_medium_flip_bit(medium, MEDIUM_LOGS, picked.name, picked.bit),
-                         RC_OK);
+        trial_close(trial);
+        flip_bit(trial->medium, picked.name, picked.bit);
     }
-    free(seen);
-    medium_close(medium);
+    trial_free(trial);
 }
 
 static void a_missing_file_is_damage_and_the_rest_is_served(void **state) {
-    struct medium *medium = memory();
-    struct log_replay_report report;
-    struct seen *seen = seen_new(20);
+    struct trial *trial = trial_new(memory(), 20);
     uint64_t end[20];
-    char names[3][MEDIUM_NAME_MAX + 1];
-    for (uint32_t i = 0; i < 20; i++) {
-        struct log *log = open_log(medium, 0, &usual, seen, &report);
-        assert_int_equal(push(log, i, &end[i]), RC_OK);
-        log_close(log, NULL);
-    }
+    char name[MEDIUM_NAME_MAX + 1];
+    for (uint32_t i = 0; i < 20; i++)
+        assert_int_equal(push(trial_open(trial, 0, &usual), i, &end[i]), RC_OK);
+    trial_close(trial);
     struct log_stats stats;
-    snprintf(names[0], sizeof(names[0]), "log-%016llx-%08x", (unsigned long long)end[4], 6u);
-    assert_int_equal(medium_remove(medium, MEDIUM_LOGS, names[0], NULL), RC_OK);
-    struct log *log = open_log(medium, 0, &usual, seen, &report);
-    assert_int_equal(seen->count, 19);
-    assert_int_equal(seen->number[5], 6);
-    assert_int_equal(report.damaged_bytes, end[5] - end[4]);
-    assert_int_equal(report.damaged_records, 1);
+    snprintf(name, sizeof(name), "log-%016llx-%08x", (unsigned long long)end[4], 6u);
+    assert_int_equal(medium_remove(trial->medium, MEDIUM_LOGS, name, NULL), RC_OK);
+    struct log *log = trial_open(trial, 0, &usual);
+    assert_int_equal(trial->seen.count, 19);
+    assert_int_equal(trial->seen.number[5], 6);
+    assert_int_equal(trial->report.damaged_bytes, end[5] - end[4]);
+    assert_int_equal(trial->report.damaged_records, 1);
     log_stats(log, &stats);
     assert_int_equal(stats.end, end[19]);
-    log_close(log, NULL);
-    free(seen);
-    medium_close(medium);
+    trial_free(trial);
 }
 
 static void copy_log(struct medium *medium, const char *from, const char *to, size_t drop) {
@@ -677,63 +663,45 @@ static void copy_log(struct medium *medium, const char *from, const char *to, si
 }
 
 static void a_file_that_is_there_twice_is_harmless(void **state) {
-    struct medium *medium = memory();
-    struct log_replay_report report;
-    struct seen *seen = seen_new(10);
-    struct log *log = open_log(medium, 0, &usual, seen, &report);
-    uint64_t end = 0;
-    for (uint32_t i = 0; i < 10; i++)
-        assert_int_equal(push(log, i, &end), RC_OK);
-    log_close(log, NULL);
-    copy_log(medium, "log-0000000000000000-00000001", "log-0000000000000000-00000002", 0);
-    log = open_log(medium, 0, &usual, seen, &report);
-    assert_int_equal(seen->count, 20);
-    assert_complete(seen, 10);
-    assert_int_equal(log_end(log), end);
-    assert_int_equal(report.damaged_bytes + report.torn_tail_bytes, 0);
-    log_close(log, NULL);
-    free(seen);
-    medium_close(medium);
+    struct trial *trial = trial_new(memory(), 10);
+    uint64_t end = push_first(trial_open(trial, 0, &usual), 10);
+    trial_close(trial);
+    copy_log(trial->medium, FIRST_FILE, "log-0000000000000000-00000002", 0);
+    trial_open(trial, 0, &usual);
+    assert_int_equal(trial->seen.count, 20);
+    assert_complete(&trial->seen, 10);
+    assert_int_equal(log_end(trial->log), end);
+    assert_int_equal(trial->report.damaged_bytes + trial->report.torn_tail_bytes, 0);
+    trial_free(trial);
 }
 
 static void a_file_under_the_name_of_another_position_is_not_believed(void **state) {
-    struct medium *medium = memory();
-    struct log_replay_report report;
-    struct seen *seen = seen_new(10);
-    struct log *log = open_log(medium, 0, &usual, seen, &report);
-    for (uint32_t i = 0; i < 10; i++)
-        assert_int_equal(push(log, i, NULL), RC_OK);
-    log_close(log, NULL);
-    copy_log(medium, "log-0000000000000000-00000001", "log-0000000000100000-00000002", 0);
-    log = open_log(medium, 0, &usual, seen, &report);
-    assert_int_equal(seen->count, 10);
-    log_close(log, NULL);
-    free(seen);
-    medium_close(medium);
+    struct trial *trial = trial_new(memory(), 10);
+    push_first(trial_open(trial, 0, &usual), 10);
+    trial_close(trial);
+    copy_log(trial->medium, FIRST_FILE, "log-0000000000100000-00000002", 0);
+    trial_open(trial, 0, &usual);
+    assert_int_equal(trial->seen.count, 10);
+    trial_free(trial);
 }
 
 static void a_torn_tail_is_cut_off_and_told_apart_from_damage(void **state) {
-    struct medium *medium = memory();
-    struct log_replay_report report;
-    struct seen *seen = seen_new(10);
-    struct log *log = open_log(medium, 0, &usual, seen, &report);
+    struct trial *trial = trial_new(memory(), 10);
+    struct log *log = trial_open(trial, 0, &usual);
     uint64_t end = 0, last = 0;
     for (uint32_t i = 0; i < 10; i++) {
         last = end;
         assert_int_equal(push(log, i, &end), RC_OK);
     }
-    log_close(log, NULL);
-    copy_log(medium, "log-0000000000000000-00000001", "log-0000000000000000-00000002", 3);
-    assert_int_equal(medium_remove(medium, MEDIUM_LOGS, "log-0000000000000000-00000001", NULL),
-                     RC_OK);
-    log = open_log(medium, 0, &usual, seen, &report);
-    assert_int_equal(seen->count, 9);
-    assert_int_equal(report.torn_tail_bytes, end - last - 3);
-    assert_int_equal(report.damaged_bytes, 0);
+    trial_close(trial);
+    copy_log(trial->medium, FIRST_FILE, "log-0000000000000000-00000002", 3);
+    assert_int_equal(medium_remove(trial->medium, MEDIUM_LOGS, FIRST_FILE, NULL), RC_OK);
+    log = trial_open(trial, 0, &usual);
+    assert_int_equal(trial->seen.count, 9);
+    assert_int_equal(trial->report.torn_tail_bytes, end - last - 3);
+    assert_int_equal(trial->report.damaged_bytes, 0);
     assert_int_equal(log_end(log), last);
-    log_close(log, NULL);
-    free(seen);
-    medium_close(medium);
+    trial_free(trial);
 }
 
 /* The power goes while a commit of many records is synced: the disk may have any of its sectors. */
@@ -742,34 +710,30 @@ static void what_an_interrupted_commit_left_is_never_taken_for_damage(void **sta
     static const struct log_options patient = {.commit_interval_ms = 60000};
     uint32_t gaps = 0;
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
-        struct medium *medium = memory();
-        struct log_replay_report report;
-        struct seen *seen = seen_new(COUNT + 2);
-        struct log *log = open_log(medium, 0, &patient, seen, &report);
-        uint64_t end;
-        for (uint32_t i = 0; i < COUNT; i++)
-            assert_int_equal(push(log, i, &end), RC_OK);
+        struct trial *trial = trial_new(memory(), COUNT + 2);
+        struct log *log = trial_open(trial, 0, &patient);
+        uint64_t end = push_first(log, COUNT);
         /* The next operation is the write, the one after it the sync. */
-        memory_medium_set_faults(medium, &(struct memory_medium_faults){.crash_at_operation = 2});
+        memory_medium_set_faults(trial->medium,
+                                 &(struct memory_medium_faults){.crash_at_operation = 2});
         assert_true(log_wait(log, end, 0, NULL) < 0);
-        log_close(log, NULL);
-        memory_medium_power_cycle(medium, seed);
+        trial_close(trial);
+        memory_medium_power_cycle(trial->medium, seed);
         for (uint32_t again = 0; again < 3; again++) {
-            log = open_log(medium, 0, &usual, seen, &report);
-            assert_int_equal(report.damaged_records + report.damaged_bytes, 0);
-            assert_false(report.after_gap);
-            gaps += again == 0 && report.gap_bytes > 0;
-            assert_true(again == 0 || report.gap_bytes + report.torn_tail_bytes == 0);
+            log = trial_open(trial, 0, &usual);
+            assert_int_equal(trial->report.damaged_records + trial->report.damaged_bytes, 0);
+            assert_false(trial->report.after_gap);
+            gaps += again == 0 && trial->report.gap_bytes > 0;
+            assert_true(again == 0 || trial->report.gap_bytes + trial->report.torn_tail_bytes == 0);
             if (again < 2) {
                 assert_int_equal(push(log, COUNT + again, &end), RC_OK);
                 assert_int_equal(log_wait(log, end, 0, NULL), RC_OK);
             }
-            log_close(log, NULL);
+            trial_close(trial);
         }
-        assert_int_equal(seen->number[seen->count - 2], COUNT);
-        assert_int_equal(seen->number[seen->count - 1], COUNT + 1);
-        free(seen);
-        medium_close(medium);
+        assert_int_equal(trial->seen.number[trial->seen.count - 2], COUNT);
+        assert_int_equal(trial->seen.number[trial->seen.count - 1], COUNT + 1);
+        trial_free(trial);
     }
     assert_true(gaps > SEEDS / 20);
 }
@@ -777,10 +741,8 @@ static void what_an_interrupted_commit_left_is_never_taken_for_damage(void **sta
 static void a_later_commit_proves_that_what_is_bad_was_durable(void **state) {
     static const struct log_options patient = {.commit_interval_ms = 60000};
     for (uint32_t commits = 1; commits <= 2; commits++) {
-        struct medium *medium = memory();
-        struct log_replay_report report;
-        struct seen *seen = seen_new(20);
-        struct log *log = open_log(medium, 0, &patient, seen, &report);
+        struct trial *trial = trial_new(memory(), 20);
+        struct log *log = trial_open(trial, 0, &patient);
         uint64_t end[10], last;
         for (uint32_t i = 0; i < 10; i++)
             assert_int_equal(push(log, i, &end[i]), RC_OK);
@@ -789,20 +751,15 @@ static void a_later_commit_proves_that_what_is_bad_was_durable(void **state) {
             assert_int_equal(push(log, 10, &last), RC_OK);
             assert_int_equal(log_wait(log, last, 0, NULL), RC_OK);
         }
-        log_close(log, NULL);
-        assert_int_equal(memory_medium_flip_bit(medium, MEDIUM_LOGS,
-                                                "log-0000000000000000-00000001",
-                                                (40 + end[3] + 30) * 8),
-                         RC_OK);
-        log = open_log(medium, 0, &patient, seen, &report);
-        assert_int_equal(seen->count, 9 + commits - 1);
-        assert_int_equal(report.damaged_records, commits - 1);
-        assert_int_equal(report.damaged_bytes, commits == 1 ? 0 : end[4] - end[3]);
-        assert_int_equal(report.gap_bytes, commits == 1 ? end[4] - end[3] : 0);
-        assert_int_equal(report.torn_tail_bytes, 0);
-        log_close(log, NULL);
-        free(seen);
-        medium_close(medium);
+        trial_close(trial);
+        flip_bit(trial->medium, FIRST_FILE, (40 + end[3] + 30) * 8);
+        trial_open(trial, 0, &patient);
+        assert_int_equal(trial->seen.count, 9 + commits - 1);
+        assert_int_equal(trial->report.damaged_records, commits - 1);
+        assert_int_equal(trial->report.damaged_bytes, commits == 1 ? 0 : end[4] - end[3]);
+        assert_int_equal(trial->report.gap_bytes, commits == 1 ? end[4] - end[3] : 0);
+        assert_int_equal(trial->report.torn_tail_bytes, 0);
+        trial_free(trial);
     }
 }
 
@@ -813,8 +770,7 @@ static void a_log_of_a_newer_version_is_refused(void **state) {
     struct medium_log *file;
     struct err err;
     uint8_t header[40] = "BGLOG002";
-    assert_int_equal(medium_log_create(medium, "log-0000000000000000-00000001", 1, &file, NULL),
-                     RC_OK);
+    assert_int_equal(medium_log_create(medium, FIRST_FILE, 1, &file, NULL), RC_OK);
 
     bytes_put_u64(header + 32, hash_checksum(header, 32));
     assert_int_equal(medium_log_append(file, header, 40, NULL), RC_OK);
@@ -847,11 +803,11 @@ static void *push_some(void *context) {
     return NULL;
 }
 
+/* Takes `medium`. */
 static void many_threads_keep_their_own_order(struct medium *medium) {
-    struct log_replay_report report;
-    struct seen *seen = seen_new(THREADS * EACH);
+    struct trial *trial = trial_new(medium, THREADS * EACH);
     struct log_options options = {.file_bytes_max = 20000, .buffer_bytes_max = 60000};
-    struct log *log = open_log(medium, 0, &options, seen, &report);
+    struct log *log = trial_open(trial, 0, &options);
     struct pusher pushers[THREADS];
     for (uint32_t i = 0; i < THREADS; i++) {
         pushers[i] = (struct pusher){.log = log, .first = i * EACH};
@@ -860,33 +816,26 @@ static void many_threads_keep_their_own_order(struct medium *medium) {
     }
     for (uint32_t i = 0; i < THREADS; i++)
         thread_join(&pushers[i].thread);
-    assert_int_equal(log_close(log, NULL), RC_OK);
-    log = open_log(medium, 0, &options, seen, &report);
-    assert_int_equal(seen->count, THREADS * EACH);
+    assert_int_equal(trial_close(trial), RC_OK);
+    trial_open(trial, 0, &options);
+    assert_int_equal(trial->seen.count, THREADS * EACH);
     uint32_t next[THREADS] = {0};
-    for (uint32_t i = 0; i < seen->count; i++) {
-        uint32_t thread = seen->number[i] / EACH;
-        assert_int_equal(seen->number[i] % EACH, next[thread]++);
+    for (uint32_t i = 0; i < trial->seen.count; i++) {
+        uint32_t thread = trial->seen.number[i] / EACH;
+        assert_int_equal(trial->seen.number[i] % EACH, next[thread]++);
     }
-    log_close(log, NULL);
-    free(seen);
+    trial_free(trial);
 }
 
 static void many_threads_keep_their_own_order_in_memory(void **state) {
-    struct medium *medium = memory();
-    many_threads_keep_their_own_order(medium);
-    medium_close(medium);
+    many_threads_keep_their_own_order(memory());
 }
 
 static void many_threads_keep_their_own_order_in_files(void **state) {
-    char directory[] = "/tmp/barograph-log-XXXXXX", command[64];
-    struct medium *medium;
+    char directory[] = "/tmp/barograph-log-XXXXXX";
     assert_non_null(mkdtemp(directory));
-    assert_int_equal(file_medium_open(directory, &medium, NULL), RC_OK);
-    many_threads_keep_their_own_order(medium);
-    medium_close(medium);
-    snprintf(command, sizeof(command), "rm -rf '%s'", directory);
-    assert_int_equal(system(command), 0);
+    many_threads_keep_their_own_order(in_directory(directory));
+    remove_directory(directory);
 }
 
 /* ---- a real process, really killed ---- */
@@ -896,10 +845,10 @@ static void child_work(const char *directory, int out, uint32_t next) {
     struct medium *medium;
     struct log *log;
     struct log_replay_report report;
-    struct seen *seen = seen_new(RECORDS_MAX);
+    static struct seen seen = {.pushed = RECORDS_MAX};
     uint64_t end;
     if (file_medium_open(directory, &medium, NULL) != RC_OK ||
-        log_open(medium, 1, 0, &small_files, see, seen, &report, &log, NULL) != RC_OK)
+        log_open(medium, 1, 0, &small_files, see, &seen, &report, &log, NULL) != RC_OK)
         _exit(1);
     for (; next < RECORDS_MAX; next++) {
         if (push(log, next, &end) != RC_OK || log_wait(log, end, 0, NULL) != RC_OK ||
@@ -928,27 +877,22 @@ static uint32_t run_and_kill(const char *directory, uint32_t next, int64_t after
 }
 
 static void a_killed_process_loses_nothing_acknowledged(void **state) {
-    char directory[] = "/tmp/barograph-log-XXXXXX", command[64];
+    char directory[] = "/tmp/barograph-log-XXXXXX";
     assert_non_null(mkdtemp(directory));
     uint32_t next = 0;
     for (int round = 1; round <= 5; round++) {
-        struct medium *medium;
-        struct log_replay_report report;
-        struct seen *seen = seen_new(RECORDS_MAX);
         uint32_t acknowledged = run_and_kill(directory, next, round * 30000000);
-        assert_int_equal(file_medium_open(directory, &medium, NULL), RC_OK);
-        log_close(open_log(medium, 0, &small_files, seen, &report), NULL);
-        medium_close(medium);
-        assert_in_range(seen->count, acknowledged, acknowledged + 1);
-        for (uint32_t i = 0; i < seen->count; i++)
-            assert_int_equal(seen->number[i], i);
-        assert_int_equal(report.damaged_bytes, 0);
-        next = seen->count;
-        free(seen);
+        struct trial *trial = trial_new(in_directory(directory), RECORDS_MAX);
+        trial_open(trial, 0, &small_files);
+        assert_in_range(trial->seen.count, acknowledged, acknowledged + 1);
+        for (uint32_t i = 0; i < trial->seen.count; i++)
+            assert_int_equal(trial->seen.number[i], i);
+        assert_int_equal(trial->report.damaged_bytes, 0);
+        next = trial->seen.count;
+        trial_free(trial);
     }
     assert_true(next > 0);
-    snprintf(command, sizeof(command), "rm -rf '%s'", directory);
-    assert_int_equal(system(command), 0);
+    remove_directory(directory);
 }
 
 int main(void) {
