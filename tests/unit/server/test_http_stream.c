@@ -24,6 +24,7 @@ struct script {
     unsigned relieved;
     bool whole; /* pushed in one piece */
     unsigned pauses, resumes;
+    struct err told; /* by settling */
 };
 
 static void make(void *context, struct http_stream *stream) {
@@ -68,7 +69,8 @@ static void relieve_budget(void *context) {
     script->relieved++;
 }
 
-static struct http_stream *start(struct script *script) {
+/* Starts a stream and waits until it is known how it begins. */
+static struct http_stream *start(struct script *script, enum http_stream_state expected) {
     const struct http_stream_maker maker = {
         .make = make,
         .pause = pause_maker,
@@ -81,21 +83,26 @@ static struct http_stream *start(struct script *script) {
     };
     struct http_stream *stream;
     assert_int_equal(http_stream_start(&maker, false, &stream, NULL), RC_OK);
+    assert_int_equal(http_stream_settle(stream, &script->told), expected);
     return stream;
 }
 
-static void read_to_end(struct http_stream *stream) {
+/* What the last read gives; *bytes (may be NULL) is what all gave before. */
+static ptrdiff_t read_to_end(struct http_stream *stream, size_t *bytes) {
     static char block[70000];
-    while (http_stream_read(stream, block, sizeof(block)) > 0)
-        continue;
+    size_t total = 0;
+    ptrdiff_t n;
+    while ((n = http_stream_read(stream, block, sizeof(block))) > 0)
+        total += (size_t)n;
+    if (bytes != NULL)
+        *bytes = total;
+    return n;
 }
 
 static void a_short_answer_is_complete(void **state) {
     struct script script = {.bytes = 10000};
-    struct http_stream *stream = start(&script);
-    struct err err;
+    struct http_stream *stream = start(&script, HTTP_STREAM_COMPLETE);
     struct buf body = {0};
-    assert_int_equal(http_stream_settle(stream, &err), HTTP_STREAM_COMPLETE);
     http_stream_take(stream, &body);
     assert_int_equal(body.n, 10000);
     buf_fini(&body);
@@ -106,46 +113,30 @@ static void a_short_answer_is_complete(void **state) {
 
 static void an_early_failure_is_told_before_anything_is_sent(void **state) {
     struct script script = {.bytes = 10000, .rc = RC_LIMIT};
-    struct http_stream *stream = start(&script);
-    struct err err;
-    assert_int_equal(http_stream_settle(stream, &err), HTTP_STREAM_FAILED);
-    assert_string_equal(err.message, "the maker failed");
+    struct http_stream *stream = start(&script, HTTP_STREAM_FAILED);
+    assert_string_equal(script.told.message, "the maker failed");
     http_stream_free(stream);
 }
 
 static void a_long_answer_arrives_whole(void **state) {
     struct script script = {.bytes = (size_t)5 << 20};
-    struct http_stream *stream = start(&script);
-    struct err err;
-    assert_int_equal(http_stream_settle(stream, &err), HTTP_STREAM_LONG);
-    size_t total = 0;
-    static char block[70000];
-    ptrdiff_t n;
-    while ((n = http_stream_read(stream, block, sizeof(block))) > 0)
-        total += (size_t)n;
-    assert_int_equal(n, 0);
-    assert_int_equal(total, script.bytes);
+    struct http_stream *stream = start(&script, HTTP_STREAM_LONG);
+    size_t bytes;
+    assert_int_equal(read_to_end(stream, &bytes), 0);
+    assert_int_equal(bytes, script.bytes);
     http_stream_free(stream);
 }
 
 static void a_late_failure_ends_the_answer_with_an_error(void **state) {
     struct script script = {.bytes = (size_t)5 << 20, .rc = RC_TIMEOUT};
-    struct http_stream *stream = start(&script);
-    struct err err;
-    assert_int_equal(http_stream_settle(stream, &err), HTTP_STREAM_LONG);
-    static char block[70000];
-    ptrdiff_t n;
-    while ((n = http_stream_read(stream, block, sizeof(block))) > 0)
-        continue;
-    assert_int_equal(n, -1);
+    struct http_stream *stream = start(&script, HTTP_STREAM_LONG);
+    assert_int_equal(read_to_end(stream, NULL), -1);
     http_stream_free(stream);
 }
 
 static void a_reader_that_goes_stops_the_maker(void **state) {
     struct script script = {.bytes = (size_t)1 << 30};
-    struct http_stream *stream = start(&script);
-    struct err err;
-    assert_int_equal(http_stream_settle(stream, &err), HTTP_STREAM_LONG);
+    struct http_stream *stream = start(&script, HTTP_STREAM_LONG);
     http_stream_free(stream);
     assert_true(script.disposed);
     assert_int_equal(script.pushed, RC_CANCELLED);
@@ -153,11 +144,9 @@ static void a_reader_that_goes_stops_the_maker(void **state) {
 
 static void the_maker_is_paused_while_its_reader_is_slow(void **state) {
     struct script script = {.bytes = (size_t)5 << 20};
-    struct http_stream *stream = start(&script);
-    struct err err;
-    assert_int_equal(http_stream_settle(stream, &err), HTTP_STREAM_LONG);
+    struct http_stream *stream = start(&script, HTTP_STREAM_LONG);
     clock_sleep_ns(20 * 1000000);
-    read_to_end(stream);
+    read_to_end(stream, NULL);
     http_stream_free(stream);
     assert_int_equal(script.pushed, RC_OK);
     assert_true(script.pauses > 0);
@@ -166,11 +155,9 @@ static void the_maker_is_paused_while_its_reader_is_slow(void **state) {
 
 static void a_maker_that_may_not_go_on_fails(void **state) {
     struct script script = {.bytes = (size_t)5 << 20, .resumed = RC_TIMEOUT};
-    struct http_stream *stream = start(&script);
-    struct err err;
-    assert_int_equal(http_stream_settle(stream, &err), HTTP_STREAM_LONG);
+    struct http_stream *stream = start(&script, HTTP_STREAM_LONG);
     clock_sleep_ns(20 * 1000000);
-    read_to_end(stream);
+    read_to_end(stream, NULL);
     http_stream_free(stream);
     assert_int_equal(script.pushed, RC_TIMEOUT);
     assert_int_equal(script.resumes, 1);
@@ -179,9 +166,7 @@ static void a_maker_that_may_not_go_on_fails(void **state) {
 static void a_reader_that_takes_nothing_is_waited_for_until_the_deadline(void **state) {
     struct script script = {.bytes = (size_t)1 << 30,
                             .deadline_ns = clock_monotonic_ns() + 50 * 1000000};
-    struct http_stream *stream = start(&script);
-    struct err err;
-    assert_int_equal(http_stream_settle(stream, &err), HTTP_STREAM_LONG);
+    struct http_stream *stream = start(&script, HTTP_STREAM_LONG);
     clock_sleep_ns(200 * 1000000);
     http_stream_free(stream);
     assert_int_equal(script.pushed, RC_TIMEOUT);
@@ -193,12 +178,10 @@ static void a_reader_that_takes_nothing_holds_a_bounded_charge(void **state) {
         struct budget budget;
         budget_init(&budget, 0, NULL);
         struct script script = {.bytes = (size_t)64 << 20, .budget = &budget, .whole = whole != 0};
-        struct http_stream *stream = start(&script);
-        struct err err;
-        assert_int_equal(http_stream_settle(stream, &err), HTTP_STREAM_LONG);
+        struct http_stream *stream = start(&script, HTTP_STREAM_LONG);
         clock_sleep_ns(20 * 1000000);
         assert_int_equal(budget_used(&budget), HTTP_STREAM_BUFFER_MAX);
-        read_to_end(stream);
+        read_to_end(stream, NULL);
         assert_int_equal(budget_used(&budget), HTTP_STREAM_BUFFER_MAX);
         http_stream_free(stream);
         assert_int_equal(script.pushed, RC_OK);
@@ -210,9 +193,7 @@ static void without_memory_a_reply_is_refused_before_anything_is_sent(void **sta
     struct budget budget;
     budget_init(&budget, HTTP_STREAM_BUFFER_MAX - 1, NULL);
     struct script script = {.bytes = (size_t)5 << 20, .rc = RC_THROTTLE, .budget = &budget};
-    struct http_stream *stream = start(&script);
-    struct err err;
-    assert_int_equal(http_stream_settle(stream, &err), HTTP_STREAM_FAILED);
+    struct http_stream *stream = start(&script, HTTP_STREAM_FAILED);
     http_stream_free(stream);
     assert_int_equal(script.pushed, RC_THROTTLE);
     assert_int_equal(script.relieved, 1);
@@ -224,10 +205,8 @@ static void what_can_be_given_up_makes_room_for_a_reply(void **state) {
     budget_init(&budget, HTTP_STREAM_BUFFER_MAX + 1000, NULL);
     struct script script = {.bytes = (size_t)5 << 20, .budget = &budget, .relief = 1 << 20};
     assert_true(budget_charge(&budget, script.relief));
-    struct http_stream *stream = start(&script);
-    struct err err;
-    assert_int_equal(http_stream_settle(stream, &err), HTTP_STREAM_LONG);
-    read_to_end(stream);
+    struct http_stream *stream = start(&script, HTTP_STREAM_LONG);
+    read_to_end(stream, NULL);
     http_stream_free(stream);
     assert_int_equal(script.pushed, RC_OK);
     assert_int_equal(script.relieved, 1);
@@ -238,10 +217,8 @@ static void what_is_taken_from_a_stream_stays_charged(void **state) {
     struct budget budget;
     budget_init(&budget, 0, NULL);
     struct script script = {.bytes = 10000, .budget = &budget};
-    struct http_stream *stream = start(&script);
-    struct err err;
+    struct http_stream *stream = start(&script, HTTP_STREAM_COMPLETE);
     struct buf body = {0};
-    assert_int_equal(http_stream_settle(stream, &err), HTTP_STREAM_COMPLETE);
     http_stream_take(stream, &body);
     http_stream_free(stream);
     assert_int_equal(budget_used(&budget), body.capacity);

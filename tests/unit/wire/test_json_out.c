@@ -13,6 +13,13 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Ends, compares and frees what was written. */
+static void expect_text(struct buf *out, const char *expected) {
+    buf_char(out, '\0');
+    assert_string_equal(out->p, expected);
+    buf_fini(out);
+}
+
 static void commas_stand_between_elements_and_nowhere_else(void **state) {
     struct buf out = {0};
     struct json_out json = {.out = &out};
@@ -40,10 +47,7 @@ static void commas_stand_between_elements_and_nowhere_else(void **state) {
     json_out_object_end(&json);
     json_out_int(&json, 2);
     json_out_array_end(&json);
-    buf_char(&out, '\0');
-    assert_string_equal(
-        out.p, "[{},{\"a\":[],\"b\":-1,\"c\":{\"x\":null},\"d\":[true,false,[1],\"\"]},2]");
-    buf_fini(&out);
+    expect_text(&out, "[{},{\"a\":[],\"b\":-1,\"c\":{\"x\":null},\"d\":[true,false,[1],\"\"]},2]");
 }
 
 static void doubles_that_are_not_finite_are_strings(void **state) {
@@ -56,18 +60,14 @@ static void doubles_that_are_not_finite_are_strings(void **state) {
     json_out_double(&json, INFINITY);
     json_out_double(&json, -INFINITY);
     json_out_array_end(&json);
-    buf_char(&out, '\0');
-    assert_string_equal(out.p, "[3.0,1.0E10,\"NaN\",\"Infinity\",\"-Infinity\"]");
-    buf_fini(&out);
+    expect_text(&out, "[3.0,1.0E10,\"NaN\",\"Infinity\",\"-Infinity\"]");
 }
 
 static void expect_written(str text, const char *expected) {
     struct buf out = {0};
     struct json_out json = {.out = &out};
     json_out_string(&json, text);
-    buf_char(&out, '\0');
-    assert_string_equal(out.p, expected);
-    buf_fini(&out);
+    expect_text(&out, expected);
 }
 
 static void strings_are_escaped_and_made_utf8(void **state) {
