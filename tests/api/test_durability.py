@@ -1,4 +1,5 @@
 """What was acknowledged is there after kill -9, after SIGTERM, and beside damaged files."""
+import contextlib
 import http.client
 import json
 import os
@@ -92,6 +93,17 @@ class Writer(threading.Thread):
             connection.close()
 
 
+@contextlib.contextmanager
+def writers_of(ledgers, server, seed):
+    """Writers at work while the block runs, which ends the server and thereby them."""
+    writers = [Writer(number, server.port, ledger, seed) for number, ledger in ledgers.items()]
+    for writer in writers:
+        writer.start()
+    yield writers
+    for writer in writers:
+        writer.join(30)
+
+
 def read_all(server):
     found = {}
     for metric in ("kill.steady", "kill.wild"):
@@ -138,16 +150,11 @@ def test_kills_at_random_moments(tmp_path, kills, settings):
         for turn in range(kills):
             server.start()
             check(server, ledgers)
-            writers = [Writer(number, server.port, ledger, f"{SEED}/{turn}")
-                       for number, ledger in ledgers.items()]
-            for writer in writers:
-                writer.start()
-            time.sleep(rng.choice((0.02, 0.1, 0.3, 0.6)) * rng.random() + 0.01)
-            server.kill()
-            for writer in writers:
-                writer.join(30)
-                assert writer.refused is None
-                acknowledged += writer.batches
+            with writers_of(ledgers, server, f"{SEED}/{turn}") as writers:
+                time.sleep(rng.choice((0.02, 0.1, 0.3, 0.6)) * rng.random() + 0.01)
+                server.kill()
+            assert [writer.refused for writer in writers] == [None] * len(writers)
+            acknowledged += sum(writer.batches for writer in writers)
         server.start()
         check(server, ledgers)
         assert acknowledged > kills
@@ -164,11 +171,9 @@ def test_kills_at_random_moments(tmp_path, kills, settings):
 def test_kills_during_the_start(tmp_path):
     ledgers = {0: Ledger()}
     server = Server(tmp_path / "data", "self.interval=0", "log.bytes_max=64K").start()
-    writer = Writer(0, server.port, ledgers[0], SEED)
-    writer.start()
-    time.sleep(0.5)
-    server.kill()
-    writer.join(30)
+    with writers_of(ledgers, server, SEED):
+        time.sleep(0.5)
+        server.kill()
     for delay in (0, 0.002, 0.004, 0.006, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1):
         server.start(wait=False)
         time.sleep(delay)
@@ -184,15 +189,10 @@ def test_terminated_under_load_exits_with_0_and_loses_nothing(tmp_path):
     for turn in range(3):
         server.start()
         check(server, ledgers)
-        writers = [Writer(number, server.port, ledger, f"{SEED}/{turn}")
-                   for number, ledger in ledgers.items()]
-        for writer in writers:
-            writer.start()
-        time.sleep(0.3)
-        assert server.stop() == 0, server.log()
-        for writer in writers:
-            writer.join(30)
-            assert writer.batches > 0
+        with writers_of(ledgers, server, f"{SEED}/{turn}") as writers:
+            time.sleep(0.3)
+            assert server.stop() == 0, server.log()
+        assert all(writer.batches > 0 for writer in writers)
     with server:
         check(server, ledgers)
 
@@ -467,89 +467,82 @@ def test_what_is_kept_twice_survives_the_loss_of_one(tmp_path, store_in_segments
 # ---- a full disk ----
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 4 MiB; enlarged by calling what is returned."""
+def on_small_disk(tmp_path):
+    """A server whose data are on a file system of 4 MiB, and what enlarges it when called."""
     directory = tmp_path / "disk"
     directory.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(directory)],
                              capture_output=True, check=False)
     if mounted.returncode != 0:
         unavailable("file systems cannot be mounted here; the faulty medium of the unit tests has to do")
-    yield directory, lambda: subprocess.run(["mount", "-o", "remount,size=64m", str(directory)], check=True)
-    subprocess.run(["umount", "-l", str(directory)], check=True)
-
-
-def test_a_full_disk_refuses_writers_until_there_is_room(tmp_path, small_disk):
-    directory, enlarge = small_disk
     server = Server(directory / "data", "self.interval=0")
     server.log_path = tmp_path / "log"
-    server.start()
     try:
-        rng = random.Random(SEED)
-        stored = {}
-        for batch in range(2000):
-            points = {T + batch * 1000 + i: rng.random() for i in range(1000)}
-            reply = server.post("/api/put", [{"metric": "full.m", "timestamp": t, "value": v, "tags": {"h": "a"}}
-                                             for t, v in points.items()])
-            if reply.status != 204:
-                break
-            stored.update(points)
-        assert reply.status == 503 and "no space left" in reply.json()["error"]["details"], reply
-        assert len(stored) > 10000
-
-        def all_are_there():
-            dps = server.query(T, max(stored), "sum:full.m")[0]["dps"]
-            assert dps == {str(t): v for t, v in stored.items()}
-
-        all_are_there()
-        assert server.get("/health").status == 200
-        # Whatever form of answer was asked for, it says why.
-        point = {"metric": "full.more", "timestamp": T, "value": 1, "tags": {"h": "a"}}
-        for flags in ("summary", "details", "summary&details&sync"):
-            reply = server.post("/api/put?" + flags, [point, dict(point, value="x")])
-            answer = reply.json()
-            assert reply.status == 503 and (answer["success"], answer["failed"]) == (0, 2), reply
-            assert answer["error"]["code"] == 503 and "no space left" in answer["error"]["details"]
-            assert "1 data points were not stored" in answer["error"]["message"]
-            if "details" in flags:
-                refused, lost = answer["errors"]
-                assert refused["datapoint"]["value"] == "x" and lost["datapoint"] is None
-                assert "no space left" in lost["error"]
-        log = server.log()
-        assert log.count("nothing more is stored, and writers are refused: ") == 1 and "no space left" in log
-        enlarge()
-        one = {"metric": "full.again", "timestamp": T, "value": 1, "tags": {"h": "a"}}
-        deadline = time.monotonic() + 15
-        while (reply := server.post("/api/put", one)).status != 204 and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert reply.status == 204, reply
-        assert "what is written is stored again" in server.log()
-        server.kill()
-        server.start()
-        all_are_there()
-        assert server.query(T, T + 1, "sum:full.again")[0]["dps"] == {str(T): 1}
-        assert server.stop() == 0
+        yield server.start(), lambda: subprocess.run(["mount", "-o", "remount,size=64m", str(directory)], check=True)
     finally:
         if server.process is not None:
             server.kill()
+        subprocess.run(["umount", "-l", str(directory)], check=True)
 
 
-def test_a_full_disk_is_in_the_log_when_only_telnet_writes(tmp_path, small_disk):
-    """Nobody waits for such a commit, and no statistics are recorded that could fail."""
-    directory, _ = small_disk
-    server = Server(directory / "data", "self.interval=0")
-    server.log_path = tmp_path / "log"
+def test_a_full_disk_refuses_writers_until_there_is_room(on_small_disk):
+    server, enlarge = on_small_disk
+    rng = random.Random(SEED)
+    stored = {}
+    for batch in range(2000):
+        points = {T + batch * 1000 + i: rng.random() for i in range(1000)}
+        reply = server.post("/api/put", [{"metric": "full.m", "timestamp": t, "value": v, "tags": {"h": "a"}}
+                                         for t, v in points.items()])
+        if reply.status != 204:
+            break
+        stored.update(points)
+    assert reply.status == 503 and "no space left" in reply.json()["error"]["details"], reply
+    assert len(stored) > 10000
+
+    def all_are_there():
+        dps = server.query(T, max(stored), "sum:full.m")[0]["dps"]
+        assert dps == {str(t): v for t, v in stored.items()}
+
+    all_are_there()
+    assert server.get("/health").status == 200
+    # Whatever form of answer was asked for, it says why.
+    point = {"metric": "full.more", "timestamp": T, "value": 1, "tags": {"h": "a"}}
+    for flags in ("summary", "details", "summary&details&sync"):
+        reply = server.post("/api/put?" + flags, [point, dict(point, value="x")])
+        answer = reply.json()
+        assert reply.status == 503 and (answer["success"], answer["failed"]) == (0, 2), reply
+        assert answer["error"]["code"] == 503 and "no space left" in answer["error"]["details"]
+        assert "1 data points were not stored" in answer["error"]["message"]
+        if "details" in flags:
+            refused, lost = answer["errors"]
+            assert refused["datapoint"]["value"] == "x" and lost["datapoint"] is None
+            assert "no space left" in lost["error"]
+    log = server.log()
+    assert log.count("nothing more is stored, and writers are refused: ") == 1 and "no space left" in log
+    enlarge()
+    one = {"metric": "full.again", "timestamp": T, "value": 1, "tags": {"h": "a"}}
+    deadline = time.monotonic() + 15
+    while (reply := server.post("/api/put", one)).status != 204 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert reply.status == 204, reply
+    assert "what is written is stored again" in server.log()
+    server.kill()
     server.start()
-    try:
-        rng = random.Random(SEED)
-        for batch in range(100):
-            server.telnet("".join(f"put full.lines {T + batch * 20000 + i} {rng.random()} h=a\n" for i in range(20000)))
-            if "no space left" in server.log():
-                break
-        deadline = time.monotonic() + 10
-        while "no space left" not in server.log() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert "nothing more is stored, and writers are refused: " in server.log()
-        assert "no space left" in server.log()
-    finally:
-        server.kill()
+    all_are_there()
+    assert server.query(T, T + 1, "sum:full.again")[0]["dps"] == {str(T): 1}
+    assert server.stop() == 0
+
+
+def test_a_full_disk_is_in_the_log_when_only_telnet_writes(on_small_disk):
+    """Nobody waits for such a commit, and no statistics are recorded that could fail."""
+    server, _ = on_small_disk
+    rng = random.Random(SEED)
+    for batch in range(100):
+        server.telnet("".join(f"put full.lines {T + batch * 20000 + i} {rng.random()} h=a\n" for i in range(20000)))
+        if "no space left" in server.log():
+            break
+    deadline = time.monotonic() + 10
+    while "no space left" not in server.log() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert "nothing more is stored, and writers are refused: " in server.log()
+    assert "no space left" in server.log()
