@@ -1,6 +1,7 @@
 #include "query/query_parse.h"
 
 #include "base/attr.h"
+#include "base/hash.h"
 #include "model/limits.h"
 
 #include <inttypes.h>
@@ -130,14 +131,33 @@ static bool same_sub(const struct query_sub *a, const struct query_sub *b) {
            same_filters(a, b);
 }
 
+static uint64_t print_str(uint64_t print, str text) {
+    return hash_chain(print + text.n, text.p, text.n);
+}
+
+/* Equal sub queries have equal fingerprints, and hardly any others have. */
+static uint64_t fingerprint(const struct query_sub *sub) {
+    uint64_t print = print_str(sub->filter_count, sub->metric);
+    print = print_str(print, sub->aggregator_name);
+    print = print_str(print, sub->downsample_text);
+    for (uint32_t i = 0; i < sub->filter_count; i++)
+        print = print_str(print_str(print, sub->filters[i].key), sub->filters[i].text);
+    for (uint32_t i = 0; i < sub->tsuid_count; i++)
+        print = print_str(print, sub->tsuids[i]);
+    return print;
+}
+
 static void remove_repeated(struct query *query) {
+    uint64_t prints[QUERY_PARSE_SUBS_MAX];
     uint32_t kept = 0;
     for (uint32_t i = 0; i < query->sub_count; i++) {
+        uint64_t print = fingerprint(&query->subs[i]);
         bool repeated = false;
         for (uint32_t j = 0; j < kept && !repeated; j++)
-            repeated = same_sub(&query->subs[i], &query->subs[j]);
+            repeated = prints[j] == print && same_sub(&query->subs[i], &query->subs[j]);
         if (repeated)
             continue;
+        prints[kept] = print;
         query->subs[kept] = query->subs[i];
         query->subs[kept].index = kept;
         kept++;
