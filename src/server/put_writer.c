@@ -29,6 +29,7 @@ struct put_writer {
     int64_t *time_ms;
     uint64_t *bits;
     uint8_t *is_float;
+    struct put_shape shape;
 };
 
 static const size_t row_bytes =
@@ -127,6 +128,16 @@ static enum rc refuse(struct put_writer *writer, enum rc rc, const struct err *e
     return rc;
 }
 
+/* There is room. */
+static inline void push_row(struct put_writer *writer, struct series *series, int64_t time_ms,
+                            struct value value) {
+    size_t at = writer->count++;
+    writer->series[at] = series;
+    writer->time_ms[at] = time_ms;
+    writer->bits[at] = value.bits;
+    writer->is_float[at] = value.is_float;
+}
+
 enum rc put_writer_add(struct put_writer *writer, str metric, str tags, put_writer_split *split,
                        void *context, int64_t time_ms, struct value value, struct err *err) {
     if (UNLIKELY(writer->count == writer->capacity) && !grow(writer)) {
@@ -139,12 +150,21 @@ enum rc put_writer_add(struct put_writer *writer, str metric, str tags, put_writ
         if (UNLIKELY(rc < 0))
             return refuse(writer, rc, err);
     }
-    size_t at = writer->count++;
-    writer->series[at] = series;
-    writer->time_ms[at] = time_ms;
-    writer->bits[at] = value.bits;
-    writer->is_float[at] = value.is_float;
+    push_row(writer, series, time_ms, value);
     return RC_OK;
+}
+
+bool put_writer_expected(struct put_writer *writer, str *metric, str *tags) {
+    return LIKELY(writer->count < writer->capacity || grow(writer)) &&
+           key_cache_expected(writer->cache, metric, tags);
+}
+
+void put_writer_add_expected(struct put_writer *writer, int64_t time_ms, struct value value) {
+    push_row(writer, key_cache_take_expected(writer->cache), time_ms, value);
+}
+
+struct put_shape *put_writer_shape(struct put_writer *writer) {
+    return &writer->shape;
 }
 
 enum rc put_writer_flush(struct put_writer *writer, uint64_t *stored, uint64_t *commit,

@@ -14,7 +14,9 @@
 #include "model/points.h"
 #include "model/series_key.h"
 #include "server/instance.h"
+#include "wire/put_shape.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct put_writer;
@@ -34,6 +36,17 @@ typedef enum rc put_writer_split(void *context, struct series_key *key, struct e
 enum rc put_writer_add(struct put_writer *writer, str metric, str tags, put_writer_split *split,
                        void *context, int64_t time_ms, struct value value,
                        struct err *err) MUST_USE;
+
+/* The raw bytes of the series that is expected next: false, or texts that stay until the next point
+   is added. */
+bool put_writer_expected(struct put_writer *writer, str *metric, str *tags);
+
+/* Adds a point of the series that put_writer_expected has just told. Cannot fail. */
+void put_writer_add_expected(struct put_writer *writer, int64_t time_ms, struct value value);
+
+/* How the points of JSON bodies were written so far, for put_json_init: clients that share a writer
+   often share that, too. */
+struct put_shape *put_writer_shape(struct put_writer *writer);
 
 /* Appends what was added to the store and ends the batch. *stored gets the number of points the
    store has taken: those of the batch before an error. *commit is what store_commit_wait takes. */

@@ -138,15 +138,35 @@ static __attribute__((noinline)) struct series *find_by_hash(struct key_cache *c
     return entry->series;
 }
 
+static inline struct entry *expected_entry(const struct key_cache *cache) {
+    return cache->last == NULL ? NULL : cache->last->next;
+}
+
+static inline struct series *take(struct key_cache *cache, struct entry *expected) {
+    __builtin_prefetch(expected->next);
+    cache->last = expected;
+    cache->stats.predicted++;
+    return expected->series;
+}
+
 struct series *key_cache_find(struct key_cache *cache, str metric, str tags) {
-    struct entry *expected = cache->last == NULL ? NULL : cache->last->next;
-    if (LIKELY(expected != NULL && entry_is(expected, metric, tags))) {
-        __builtin_prefetch(expected->next);
-        cache->last = expected;
-        cache->stats.predicted++;
-        return expected->series;
-    }
+    struct entry *expected = expected_entry(cache);
+    if (LIKELY(expected != NULL && entry_is(expected, metric, tags)))
+        return take(cache, expected);
     return find_by_hash(cache, metric, tags);
+}
+
+bool key_cache_expected(const struct key_cache *cache, str *metric, str *tags) {
+    const struct entry *expected = expected_entry(cache);
+    if (UNLIKELY(expected == NULL))
+        return false;
+    *metric = (str){expected->bytes, expected->metric_n};
+    *tags = (str){expected->bytes + expected->metric_n, expected->tags_n};
+    return true;
+}
+
+struct series *key_cache_take_expected(struct key_cache *cache) {
+    return take(cache, expected_entry(cache));
 }
 
 /* ---- growth ---- */

@@ -16,6 +16,7 @@
 #include "base/str.h"
 #include "store/series.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct key_cache;
@@ -30,6 +31,13 @@ void key_cache_begin(struct key_cache *cache, uint64_t generation);
 
 /* The series of these bytes, or NULL. Hit by prediction: two comparisons; else one hash. */
 struct series *key_cache_find(struct key_cache *cache, str metric, str tags);
+
+/* What the next look-up is predicted to be for, so that its bytes can be compared where they stand:
+   false, or texts that stay until the next call for this cache. */
+bool key_cache_expected(const struct key_cache *cache, str *metric, str *tags);
+
+/* The series of what key_cache_expected has just told, as if it had been found. */
+struct series *key_cache_take_expected(struct key_cache *cache);
 
 /* Remembers (copies the bytes) after a miss. May forget everything before. */
 void key_cache_add(struct key_cache *cache, str metric, str tags, struct series *series);

@@ -1,7 +1,7 @@
 #include "wire/number.h"
 
 #include "base/attr.h"
-#include "base/bytes.h"
+#include "wire/digits.h"
 #include "wire/number_decimal.h"
 
 #include <math.h>
@@ -10,35 +10,15 @@
 
 enum { INTEGER_DIGITS_MAX = 19 };
 
-static inline bool is_digit(char c) {
-    return (uint8_t)(c - '0') < 10;
-}
-
-/* Eight ASCII digits at once: whether `word` (little-endian text) holds only digits, and their
-   number: adjacent digits are joined to pairs, pairs to fours, fours to eight. */
-static inline bool eight_are_digits(uint64_t word) {
-    uint64_t high = word & UINT64_C(0xf0f0f0f0f0f0f0f0);
-    uint64_t carried = (word + UINT64_C(0x0606060606060606)) & UINT64_C(0xf0f0f0f0f0f0f0f0);
-    return (high | carried >> 4) == UINT64_C(0x3333333333333333);
-}
-
-static inline uint32_t eight_digits(uint64_t word) {
-    word -= UINT64_C(0x3030303030303030);
-    word = word * 10 + (word >> 8);
-    uint64_t low = (word & UINT64_C(0x000000ff000000ff)) * UINT64_C(0x000f424000000064);
-    uint64_t high = (word >> 16 & UINT64_C(0x000000ff000000ff)) * UINT64_C(0x0000271000000001);
-    return (uint32_t)((low + high) >> 32);
-}
-
 /* Appends the digits at `p` to *number until something else comes; returns where that is. The
    number wraps beyond 19 digits: callers count them. */
 static inline const char *take_digits(const char *p, const char *end, uint64_t *number) {
     uint64_t n = *number;
-    while (end - p >= 8 && eight_are_digits(bytes_u64(p))) {
-        n = n * 100000000 + eight_digits(bytes_u64(p));
+    while (end - p >= 8 && digits_leading(bytes_u64(p)) == 8) {
+        n = n * 100000000 + digits_join(bytes_u64(p), 8);
         p += 8;
     }
-    for (; p < end && is_digit(*p); p++)
+    for (; p < end && digits_is(*p); p++)
         n = n * 10 + (uint8_t)(*p - '0');
     *number = n;
     return p;

@@ -3,10 +3,12 @@
 #include "base/attr.h"
 #include "wire/json_in.h"
 #include "wire/number.h"
+#include "wire/put_shape.h"
 #include "wire/put_text.h"
 
-void put_json_init(struct put_json *parser, str body, struct arena *request_arena) {
-    *parser = (struct put_json){.body = body, .arena = request_arena};
+void put_json_init(struct put_json *parser, str body, struct put_shape *shape,
+                   struct arena *request_arena) {
+    *parser = (struct put_json){.body = body, .shape = shape, .arena = request_arena};
 }
 
 /* A body is an array at depth 1, its points objects at depth 2, their members' values deeper. */
@@ -187,6 +189,14 @@ static bool take_name(struct json_in *in, struct arena *arena, enum member *memb
     return true;
 }
 
+static bool take_metric(struct json_in *in, struct arena *arena, struct put_json_point *point) {
+    const char *start = in->at;
+    if (!take_text(in, arena, &point->metric))
+        return false;
+    point->metric_raw = (str){start, (size_t)(in->at - start)};
+    return true;
+}
+
 static bool take_member(struct json_in *in, struct put_json *parser, struct put_json_point *point) {
     enum member member;
     json_in_blanks(in);
@@ -194,7 +204,7 @@ static bool take_member(struct json_in *in, struct put_json *parser, struct put_
         return false;
     switch (member) {
     case MEMBER_METRIC:
-        return take_text(in, parser->arena, &point->metric);
+        return take_metric(in, parser->arena, point);
     case MEMBER_TIMESTAMP:
         return take_timestamp(in, point);
     case MEMBER_VALUE:
@@ -334,7 +344,27 @@ int put_json_next(struct put_json *parser, struct put_json_point *point, struct 
     if (!take_point(&in, parser, point))
         return fail(&in, err);
     parser->at = (size_t)(in.at - in.start);
+    if (parser->shape != NULL && put_shape_wants_point(parser->shape))
+        put_shape_learn(parser->shape, point);
     return 1;
+}
+
+bool put_json_expected(struct put_json *parser, str metric_raw, str tags_raw, int64_t *time_ms,
+                       struct value *value) {
+    struct json_in in = {parser->body.p, parser->body.p + parser->at,
+                         parser->body.p + parser->body.n, NULL};
+    if (!parser->started || !parser->array || parser->done || parser->shape == NULL)
+        return false;
+    json_in_blanks(&in);
+    if (!json_in_skip(&in, ','))
+        return false;
+    json_in_blanks(&in);
+    const char *end =
+        put_shape_read(parser->shape, in.at, in.end, metric_raw, tags_raw, time_ms, value);
+    if (end == NULL)
+        return false;
+    parser->at = (size_t)(end - in.start);
+    return true;
 }
 
 /* ---- keys ---- */

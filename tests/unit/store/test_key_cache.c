@@ -61,6 +61,31 @@ static void the_second_round_is_predicted(void **state) {
     assert_int_equal(budget_used(&budget), 0);
 }
 
+static void what_is_expected_is_told_and_taken(void **state) {
+    struct budget budget;
+    budget_init(&budget, 0, NULL);
+    struct key_cache *cache = key_cache_new(1 << 20, &budget);
+    str metric, tags;
+    assert_false(key_cache_expected(cache, &metric, &tags));
+    for (int i = 0; i < 3; i++)
+        add(cache, i);
+    assert_false(key_cache_expected(cache, &metric, &tags));
+    assert_ptr_equal(find(cache, 0), &all[0]);
+    for (int i = 1; i < 3; i++) {
+        struct key key = key_of(i);
+        assert_true(key_cache_expected(cache, &metric, &tags));
+        assert_true(str_eq(metric, str_of(key.metric)));
+        assert_true(str_eq(tags, str_of(key.tags)));
+        assert_ptr_equal(key_cache_take_expected(cache), &all[i]);
+    }
+    assert_true(key_cache_expected(cache, &metric, &tags)); /* the first again */
+    assert_ptr_equal(key_cache_take_expected(cache), &all[0]);
+    assert_counts(cache, 3, 1, 0);
+    key_cache_begin(cache, 7);
+    assert_false(key_cache_expected(cache, &metric, &tags));
+    key_cache_free(cache);
+}
+
 static void a_new_order_and_newcomers_are_learnt(void **state) {
     struct budget budget;
     budget_init(&budget, 0, NULL);
@@ -178,6 +203,7 @@ static void adding_again_replaces_the_series(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_second_round_is_predicted),
+        cmocka_unit_test(what_is_expected_is_told_and_taken),
         cmocka_unit_test(a_new_order_and_newcomers_are_learnt),
         cmocka_unit_test(where_the_metric_ends_matters),
         cmocka_unit_test(another_generation_forgets_everything),

@@ -42,7 +42,7 @@ static const char *outcome_of(str body) {
     struct arena arena;
     arena_init(&arena, NULL);
     struct put_json parser;
-    put_json_init(&parser, body, &arena);
+    put_json_init(&parser, body, NULL, &arena);
     struct put_json_point point;
     struct err err = {0};
     int rc;
@@ -179,7 +179,7 @@ static void spans_of_the_body_are_kept_for_details(void **state) {
     struct arena arena;
     arena_init(&arena, NULL);
     struct put_json parser;
-    put_json_init(&parser, STR(body), &arena);
+    put_json_init(&parser, STR(body), NULL, &arena);
     struct put_json_point point;
     assert_int_equal(put_json_next(&parser, &point, NULL), 1);
     assert_true(str_eq(point.raw, (str){body + 2, sizeof(body) - 1 - 4}));
@@ -316,7 +316,7 @@ static void an_arena_over_budget_is_an_error(void **state) {
     struct arena arena;
     arena_init(&arena, &budget);
     struct put_json parser;
-    put_json_init(&parser, STR("{\"metric\":\"a\\n\"}"), &arena);
+    put_json_init(&parser, STR("{\"metric\":\"a\\n\"}"), NULL, &arena);
     struct put_json_point point;
     struct err err;
     assert_int_equal(put_json_next(&parser, &point, &err), RC_NOMEM);
