@@ -6,6 +6,7 @@
 #include "base/err.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -14,6 +15,11 @@ struct mutex {
 };
 struct condition {
     pthread_cond_t raw; /* waits on the monotonic clock */
+};
+/* Posts that one thread or another takes; 0 at first. Who has taken a post may end the semaphore.
+ */
+struct semaphore {
+    sem_t raw;
 };
 /* Many readers or one writer; a waiting writer goes before new readers. */
 struct rwlock {
@@ -36,6 +42,11 @@ void condition_wait(struct condition *condition, struct mutex *mutex);
 bool condition_wait_until(struct condition *condition, struct mutex *mutex, int64_t deadline_ns);
 void condition_signal(struct condition *condition);
 void condition_broadcast(struct condition *condition);
+
+void semaphore_init(struct semaphore *semaphore);
+void semaphore_fini(struct semaphore *semaphore);
+void semaphore_post(struct semaphore *semaphore);
+void semaphore_wait(struct semaphore *semaphore);
 
 void rwlock_init(struct rwlock *lock);
 void rwlock_fini(struct rwlock *lock);

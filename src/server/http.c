@@ -28,6 +28,7 @@ struct http {
     struct instance *instance;
     struct MHD_Daemon *daemon;
     struct put_pool *put_pool;
+    struct put_commit *put_commit;
     struct query_gate *query_gate;
     _Atomic bool stopping;
     _Atomic uint32_t active; /* requests between their first line and the end of their reply */
@@ -438,6 +439,7 @@ static enum MHD_Result handle(struct exchange *exchange, struct MHD_Connection *
     struct http_request request = {
         .instance = http->instance,
         .put_pool = http->put_pool,
+        .put_commit = http->put_commit,
         .query_gate = http->query_gate,
         .arena = &arena,
         .socket = fd == NULL ? -1 : fd->connect_fd,
@@ -563,6 +565,11 @@ static void on_log(void *context, const char *format, va_list args) {
     report(REPORT_DEBUG, REPORT_CLIENT, "http: %s", line);
 }
 
+static enum rc sync_store(void *context, uint64_t commit, struct err *err) {
+    const struct instance *instance = context;
+    return store_commit_wait(instance->store, commit, 0, err);
+}
+
 enum rc http_start(struct instance *instance, struct http **out, struct err *err) {
     const struct config *config = instance->config;
     struct http *http = calloc(1, sizeof(*http));
@@ -571,9 +578,10 @@ enum rc http_start(struct instance *instance, struct http **out, struct err *err
     http->instance = instance;
     uint64_t queries = config->number[CONFIG_QUERIES];
     http->put_pool = put_pool_new(instance);
+    http->put_commit = put_commit_new(sync_store, instance);
     http->query_gate = query_gate_new(queries == 0 ? 2 * instance->processors : (uint32_t)queries);
     uint64_t timeout_s = config->number[CONFIG_SOCKET_TIMEOUT];
-    if (http->put_pool != NULL && http->query_gate != NULL)
+    if (http->put_pool != NULL && http->put_commit != NULL && http->query_gate != NULL)
         http->daemon = MHD_start_daemon(
             MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
                 MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ITC | MHD_USE_ERROR_LOG,
@@ -656,6 +664,7 @@ void http_stop(struct http *http, uint32_t drain_ms) {
     if (http->daemon != NULL)
         MHD_stop_daemon(http->daemon);
     put_pool_free(http->put_pool);
+    put_commit_free(http->put_commit);
     query_gate_free(http->query_gate);
     free(http);
 }

@@ -126,13 +126,15 @@ static void report_loss(const struct put *put) {
            put->request->peer, (unsigned long long)put->lost, put->store_err.message);
 }
 
-/* Waits for the commit of what was stored. */
+/* Waits for the commit of what was stored, together with other puts if it may take its time. */
 static void wait_for_commit(struct put *put, uint64_t commit) {
     if (put->stored == 0)
         return;
-    uint32_t timeout_ms = put->sync && put->timeout_given ? put->sync_timeout_ms : 0;
     struct err err = {0};
-    enum rc rc = store_commit_wait(put->request->instance->store, commit, timeout_ms, &err);
+    enum rc rc =
+        put->sync && put->timeout_given
+            ? store_commit_wait(put->request->instance->store, commit, put->sync_timeout_ms, &err)
+            : put_commit_wait(put->request->put_commit, commit, &err);
     if (rc == RC_OK)
         return;
     if (rc == RC_TIMEOUT) {

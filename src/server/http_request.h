@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "server/http_stream.h"
 #include "server/instance.h"
+#include "server/put_commit.h"
 #include "server/put_writer.h"
 #include "server/query_gate.h"
 #include "wire/http_uri.h"
@@ -31,6 +32,7 @@ struct http_reply {
 struct http_request {
     struct instance *instance;
     struct put_pool *put_pool;
+    struct put_commit *put_commit;
     struct query_gate *query_gate;
     struct arena *arena; /* the request's; charged to the budget */
     int socket;
