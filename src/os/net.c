@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -116,6 +117,11 @@ void net_tune(int connection, bool no_delay, bool keep_alive) {
     int delay = no_delay, alive = keep_alive;
     (void)setsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &delay, sizeof(delay));
     (void)setsockopt(connection, SOL_SOCKET, SO_KEEPALIVE, &alive, sizeof(alive));
+}
+
+void net_gather(int connection, size_t n) {
+    int least = n < INT_MAX ? (int)n : INT_MAX;
+    (void)setsockopt(connection, SOL_SOCKET, SO_RCVLOWAT, &least, sizeof(least));
 }
 
 void net_peer_name(const struct sockaddr_storage *peer, char *name, size_t size) {

@@ -57,6 +57,10 @@ void net_set_blocking(int connection, bool blocking);
 /* Sends small writes at once, and notices dead peers. */
 void net_tune(int connection, bool no_delay, bool keep_alive);
 
+/* From now on the connection is ready to be read when `n` bytes wait (as far as the system's buffer
+   goes), or its end. At first that is 1. */
+void net_gather(int connection, size_t n);
+
 /* "address:port" of a peer, terminated. */
 void net_peer_name(const struct sockaddr_storage *peer, char *name, size_t size);
 

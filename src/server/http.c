@@ -2,6 +2,7 @@
 
 #include "os/clock.h"
 #include "os/net.h"
+#include "server/http_body.h"
 #include "server/http_request.h"
 #include "server/report.h"
 
@@ -20,13 +21,13 @@ enum {
     GZIP_FROM_BYTES = 1400, /* a reply that fits one packet is not worth compressing */
     DRAIN_STEP_MS = 10,
     REQUEST_BYTES = 1 << 20,     /* what an ordinary request may take while it is answered */
-    BODY_FIRST_BYTES = 64 << 10, /* room made on the strength of a declared length */
     DISCARD_BYTES_MAX = 1 << 30, /* a refused body longer than this is not even read */
 };
 
 struct http {
     struct instance *instance;
     struct MHD_Daemon *daemon;
+    struct http_bodies *bodies;
     struct put_pool *put_pool;
     struct put_commit *put_commit;
     struct query_gate *query_gate;
@@ -42,112 +43,11 @@ struct client {
 /* One exchange, from the request line to the end of the reply: libmicrohttpd's con_cls. */
 struct exchange {
     struct http *http;
-    char *target;      /* request target as sent */
-    struct buf body;   /* charged to the budget */
-    int refuse_status; /* not 0: the body is read and thrown away, then this is replied */
+    char *target; /* request target as sent */
+    struct http_body body;
     bool started;
     struct http_stream *stream;
 };
-
-/* ---- bodies ---- */
-
-static void refuse(struct exchange *exchange, int status) {
-    exchange->refuse_status = status;
-    buf_fini(&exchange->body);
-}
-
-static void trim_caches(struct instance *instance) {
-    if (instance_has_store(instance))
-        store_trim(instance->store);
-}
-
-/* An empty buffer for a body. */
-static struct buf body_buf(struct instance *instance) {
-    return (struct buf){.max = instance->config->number[CONFIG_BODY_MAX],
-                        .budget = &instance->budget};
-}
-
-/* Makes room for `n` more bytes; caches give way to what cannot wait. */
-static bool make_room(struct instance *instance, struct buf *body, size_t n) {
-    if (buf_reserve(body, n) != NULL)
-        return true;
-    trim_caches(instance);
-    body->failed = false;
-    return buf_reserve(body, n) != NULL;
-}
-
-static void take_body(struct exchange *exchange, const char *bytes, size_t n) {
-    struct buf *body = &exchange->body;
-    if (exchange->refuse_status != 0)
-        return;
-    if (n > body->max - body->n)
-        refuse(exchange, 413);
-    else if (!make_room(exchange->http->instance, body, n))
-        refuse(exchange, 503);
-    else
-        buf_add(body, bytes, n);
-}
-
-/* Decompresses into `out`: gzip, zlib, or raw deflate. The outcome is zlib's. */
-static int inflate_into(struct instance *instance, z_stream *z, bool members, struct buf *out) {
-    int e = Z_OK;
-    size_t step = (size_t)z->avail_in * 4 + 1024;
-    while (e == Z_OK) {
-        /* With no room left there may still be an end to read. */
-        size_t room = out->max - out->n < step ? out->max - out->n : step;
-        if (!make_room(instance, out, room))
-            return Z_MEM_ERROR;
-        z->next_out = (unsigned char *)out->p + out->n;
-        z->avail_out = (uInt)room;
-        e = inflate(z, Z_NO_FLUSH);
-        out->n += room - z->avail_out;
-        if (e == Z_STREAM_END && z->avail_in > 0 && members)
-            e = inflateReset(z); /* a gzip body may be several members in a row */
-        else if (e == Z_OK && z->avail_out > 0)
-            e = Z_BUF_ERROR;
-    }
-    return e;
-}
-
-/* Replaces the body by its decompressed form. */
-static enum rc inflate_body(struct exchange *exchange, int window_bits, struct err *err) {
-    struct buf *body = &exchange->body;
-    struct buf out = body_buf(exchange->http->instance);
-    z_stream z = {.next_in = (unsigned char *)body->p, .avail_in = (uInt)body->n};
-    if (inflateInit2(&z, window_bits) != Z_OK)
-        return err_set(err, RC_NOMEM, "out of memory");
-    int e = inflate_into(exchange->http->instance, &z, window_bits > 15, &out);
-    inflateEnd(&z);
-    if (e == Z_STREAM_END) {
-        buf_fini(body);
-        *body = out;
-        return RC_OK;
-    }
-    bool too_large = e == Z_BUF_ERROR && out.n == out.max;
-    buf_fini(&out);
-    if (e == Z_MEM_ERROR)
-        return err_set(err, RC_THROTTLE, "The server is over its memory budget, retry later");
-    if (too_large)
-        return err_set_http(err, RC_LIMIT, 413, "Request body is too large");
-    return err_set(err, RC_INVALID, "Unable to decompress the request body");
-}
-
-static enum rc decode_body(struct exchange *exchange, const char *encoding, struct err *err) {
-    if (encoding == NULL || exchange->body.n == 0)
-        return RC_OK;
-    str name = str_trim(str_of(encoding));
-    if (str_eq_nocase(name, STR("gzip")) || str_eq_nocase(name, STR("x-gzip")))
-        return inflate_body(exchange, 15 + 16, err);
-    if (str_eq_nocase(name, STR("deflate"))) {
-        /* "deflate" means zlib's wrapping; some send the raw stream. */
-        const unsigned char *p = (const unsigned char *)exchange->body.p;
-        bool wrapped = exchange->body.n >= 2 && (p[0] & 0x0f) == 8 && (p[0] * 256 + p[1]) % 31 == 0;
-        return inflate_body(exchange, wrapped ? 15 : -15, err);
-    }
-    if (str_eq_nocase(name, STR("identity")) || name.n == 0)
-        return RC_OK;
-    return err_set_http(err, RC_INVALID, 415, "Unsupported content encoding: %.*s", STR_ARG(name));
-}
 
 /* ---- replies ---- */
 
@@ -319,8 +219,18 @@ static enum MHD_Result send_reply(struct http_request *request, const char *allo
 
 /* ---- requests ---- */
 
+static const char *request_header(struct MHD_Connection *connection, const char *name) {
+    return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
+}
+
 static const char *header_of(const struct http_request *request, const char *name) {
-    return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
+    return request_header(request->connection, name);
+}
+
+static int socket_of(struct MHD_Connection *connection) {
+    const union MHD_ConnectionInfo *fd =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    return fd == NULL ? -1 : fd->connect_fd;
 }
 
 static enum http_verb verb_of(const char *method) {
@@ -399,13 +309,14 @@ static void prepare_and_route(struct exchange *exchange, struct http_request *re
         return;
     }
     request->uri = &uri;
-    if (exchange->refuse_status != 0) {
-        refused(request, exchange->refuse_status);
+    if (exchange->body.refuse_status != 0) {
+        refused(request, exchange->body.refuse_status);
     } else if (!check_origin(request, allowed_origin)) {
-        if (decode_body(exchange, request->header(request, "Content-Encoding"), &err) < 0) {
+        if (http_body_decode(&exchange->body, request->header(request, "Content-Encoding"), &err) <
+            0) {
             http_reply_err(request, &err);
         } else {
-            request->body = buf_view(&exchange->body);
+            request->body = buf_view(&exchange->body.bytes);
             http_route(request);
         }
     }
@@ -422,10 +333,8 @@ static enum MHD_Result handle(struct exchange *exchange, struct MHD_Connection *
     struct http *http = exchange->http;
     struct arena arena;
     if (budget_left(&http->instance->budget) < REQUEST_BYTES)
-        trim_caches(http->instance);
+        http_bodies_make_way(http->bodies);
     arena_init(&arena, &http->instance->budget);
-    const union MHD_ConnectionInfo *fd =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     const union MHD_ConnectionInfo *address =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     char peer[64] = "?";
@@ -442,7 +351,7 @@ static enum MHD_Result handle(struct exchange *exchange, struct MHD_Connection *
         .put_commit = http->put_commit,
         .query_gate = http->query_gate,
         .arena = &arena,
-        .socket = fd == NULL ? -1 : fd->connect_fd,
+        .socket = socket_of(connection),
         .peer = peer,
         .method = method,
         .verb = verb_of(method),
@@ -456,24 +365,21 @@ static enum MHD_Result handle(struct exchange *exchange, struct MHD_Connection *
     prepare_and_route(exchange, &request, &allowed_origin);
     enum MHD_Result result = send_reply(&request, allowed_origin);
     arena_fini(&arena);
-    buf_fini(&exchange->body);
+    http_body_fini(&exchange->body);
     return result;
 }
 
-/* Decides before the body arrives, from its declared length. Room is made as the bytes come: a
-   client may declare much and send nothing. True if the answer cannot wait for the body. */
+/* Decides before the body arrives, from its declared length. True if the answer cannot wait for the
+   body. */
 static bool admit_body(struct exchange *exchange, struct MHD_Connection *connection) {
-    const char *length = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Length");
-    unsigned long long n = length == NULL ? 0 : strtoull(length, NULL, 10);
-    if (n > exchange->body.max) {
-        refuse(exchange, 413);
-        return n > DISCARD_BYTES_MAX ||
-               MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Expect") != NULL;
-    }
-    if (!make_room(exchange->http->instance, &exchange->body,
-                   n < BODY_FIRST_BYTES ? (size_t)n : BODY_FIRST_BYTES))
-        refuse(exchange, 503);
-    return false;
+    const char *length = request_header(connection, "Content-Length");
+    /* In chunks it ends where they end. */
+    if (length == NULL || request_header(connection, "Transfer-Encoding") != NULL)
+        length = "0";
+    unsigned long long n = strtoull(length, NULL, 10);
+    http_body_expect(&exchange->body, socket_of(connection), n);
+    return exchange->body.refuse_status == 413 &&
+           (n > DISCARD_BYTES_MAX || request_header(connection, "Expect") != NULL);
 }
 
 static enum MHD_Result on_request(void *context, struct MHD_Connection *connection, const char *url,
@@ -489,7 +395,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
         return admit_body(exchange, connection) ? handle(exchange, connection, method) : MHD_YES;
     }
     if (*upload_size > 0) {
-        take_body(exchange, upload, *upload_size);
+        http_body_take(&exchange->body, upload, *upload_size);
         *upload_size = 0;
         return MHD_YES;
     }
@@ -506,7 +412,7 @@ static void finish(struct client *client) {
     struct exchange *exchange = client->exchange;
     client->exchange = NULL;
     atomic_fetch_sub(&exchange->http->active, 1);
-    buf_fini(&exchange->body);
+    http_body_fini(&exchange->body);
     free(exchange->target);
     free(exchange);
 }
@@ -522,7 +428,7 @@ static void *on_uri(void *context, const char *target, struct MHD_Connection *co
         return NULL;
     }
     exchange->http = http;
-    exchange->body = body_buf(http->instance);
+    http_body_init(&exchange->body, http->bodies);
     atomic_fetch_add(&http->active, 1);
     client->exchange = exchange;
     return exchange;
@@ -577,11 +483,13 @@ enum rc http_start(struct instance *instance, struct http **out, struct err *err
         return err_set(err, RC_NOMEM, "out of memory");
     http->instance = instance;
     uint64_t queries = config->number[CONFIG_QUERIES];
+    http->bodies = http_bodies_new(instance);
     http->put_pool = put_pool_new(instance);
     http->put_commit = put_commit_new(sync_store, instance);
     http->query_gate = query_gate_new(queries == 0 ? 2 * instance->processors : (uint32_t)queries);
     uint64_t timeout_s = config->number[CONFIG_SOCKET_TIMEOUT];
-    if (http->put_pool != NULL && http->put_commit != NULL && http->query_gate != NULL)
+    if (http->bodies != NULL && http->put_pool != NULL && http->put_commit != NULL &&
+        http->query_gate != NULL)
         http->daemon = MHD_start_daemon(
             MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
                 MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ITC | MHD_USE_ERROR_LOG,
@@ -663,6 +571,7 @@ void http_stop(struct http *http, uint32_t drain_ms) {
         clock_sleep_ns(DRAIN_STEP_MS * INT64_C(1000000));
     if (http->daemon != NULL)
         MHD_stop_daemon(http->daemon);
+    http_bodies_free(http->bodies);
     put_pool_free(http->put_pool);
     put_commit_free(http->put_commit);
     query_gate_free(http->query_gate);

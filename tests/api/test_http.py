@@ -2,6 +2,7 @@
 import contextlib
 import gzip
 import json
+import re
 import socket
 import time
 
@@ -236,6 +237,55 @@ def test_pipelined_requests_and_keep_alive(server):
         while part := s.recv(65536):
             received += part
     assert received.count(b"HTTP/1.1 200") == 6
+
+
+def long_put(metric, points):
+    """A request whose body is far longer than what one read takes."""
+    body = json.dumps([{"metric": metric, "timestamp": T + i, "value": i, "tags": {"h": "x" * 200}}
+                       for i in range(points)]).encode()
+    return b"POST /api/put?summary HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+
+def statuses(s, n):
+    """The statuses of the next `n` replies; all have a summary as their body."""
+    received = b""
+    while received.count(b"}") < n:
+        part = s.recv(65536)
+        assert part, received
+        received += part
+    return re.findall(rb"HTTP/1.1 (\d+)", received)
+
+
+def test_long_bodies_come_in_pieces_of_any_size(server):
+    request = long_put("http.pieces", 1500)
+    with contextlib.closing(socket.create_connection(("127.0.0.1", server.port), timeout=30)) as s:
+        for first, step in [(len(request), 1), (200_000, 50_000), (100_000, 100), (150, 40_000), (70_000, 300_000)]:
+            s.sendall(request[:first])
+            rest = request[first:]
+            while rest and len(rest) > len(request) - first - 20 * step:
+                time.sleep(0.002)
+                s.sendall(rest[:step])
+                rest = rest[step:]
+            s.sendall(rest)
+            assert statuses(s, 1) == [b"200"]
+        s.sendall(request * 3)
+        assert statuses(s, 3) == [b"200"] * 3
+        s.sendall(request[:100_000])
+    assert len(server.query(T, T + 3000, "sum:http.pieces")[0]["dps"]) == 1500
+
+
+def test_who_goes_in_the_middle_of_a_long_body_stores_nothing_and_is_forgotten(make_server):
+    server = make_server("server.drain=60s")
+    request = long_put("http.gone", 1500)
+    for cut in (100_000, 200_000, len(request) - 1):
+        with contextlib.closing(socket.create_connection(("127.0.0.1", server.port))) as s:
+            s.sendall(request[:cut])
+            time.sleep(0.05)
+    began = time.monotonic()
+    assert server.stop() == 0
+    assert time.monotonic() - began < 30, "a request that is gone is still waited for"
+    server.start()
+    assert server.get("/api/suggest?type=metrics&q=http.gone").json() == []
 
 
 def test_a_slow_request_does_not_hold_others_up(server):
