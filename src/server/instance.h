@@ -8,6 +8,7 @@
 #include "model/series_key.h"
 #include "os/thread.h"
 #include "server/config.h"
+#include "store/key_cache.h"
 #include "store/store.h"
 
 #include <stdatomic.h>
@@ -53,6 +54,7 @@ struct instance {
     struct medium *medium;
     struct store *store;
     struct index *index;
+    struct key_cache *keys;  /* shared by all writers */
     struct forward *forward; /* NULL unless self.forward is set */
     struct series_key_rules rules;
     struct instance_counters counters;

@@ -10,8 +10,6 @@
 #include <string.h>
 
 enum {
-    CACHE_SHARE = 16, /* a cache may take a 16th of the memory limit, but not more than: */
-    CACHE_BYTES_MAX = 96 << 20,
     KEEP_POINTS_MAX = 1 << 18, /* columns longer than this are given back after the batch */
     REFUSAL_TOLD_S = 60,
 };
@@ -20,7 +18,8 @@ static const int64_t NS_PER_S = 1000000000;
 
 struct put_writer {
     struct instance *instance;
-    struct key_cache *cache;
+    struct key_cache_cursor keys;
+    bool finding;            /* between begin and flush: keys are looked up */
     struct put_writer *next; /* in the pool */
     size_t count;
     size_t capacity;
@@ -40,13 +39,7 @@ struct put_writer *put_writer_new(struct instance *instance) {
     if (writer == NULL)
         return NULL;
     writer->instance = instance;
-    size_t share = (size_t)instance->budget.limit_bytes / CACHE_SHARE;
-    writer->cache = key_cache_new(share > 0 && share < CACHE_BYTES_MAX ? share : CACHE_BYTES_MAX,
-                                  &instance->budget);
-    if (writer->cache == NULL) {
-        free(writer);
-        return NULL;
-    }
+    key_cache_open(instance->keys, &writer->keys);
     return writer;
 }
 
@@ -68,13 +61,20 @@ void put_writer_free(struct put_writer *writer) {
     if (writer == NULL)
         return;
     give_columns_back(writer);
-    key_cache_free(writer->cache);
     free(writer);
 }
 
 void put_writer_begin(struct put_writer *writer) {
     CHECK(writer->count == 0);
-    key_cache_begin(writer->cache, store_writers_enter(writer->instance->store));
+    key_cache_begin(&writer->keys, store_writers_enter(writer->instance->store));
+    writer->finding = true;
+}
+
+/* Appending may wait for memory: nobody else need wait for that. */
+static void stop_finding(struct put_writer *writer) {
+    if (writer->finding)
+        key_cache_end(&writer->keys);
+    writer->finding = false;
 }
 
 static bool grow_column(void *column_pointer, size_t capacity, size_t size) {
@@ -109,7 +109,7 @@ static enum rc resolve(struct put_writer *writer, str metric, str tags, put_writ
     TRY(series_key_canonicalise(&key, err));
     TRY(series_key_check(&key, &writer->instance->rules, err));
     TRY(index_series(writer->instance->index, &key, series, err));
-    key_cache_add(writer->cache, metric, tags, *series);
+    key_cache_add(&writer->keys, metric, tags, *series);
     return RC_OK;
 }
 
@@ -144,7 +144,7 @@ enum rc put_writer_add(struct put_writer *writer, str metric, str tags, put_writ
         err_set(err, RC_THROTTLE, "the server is over its memory budget, retry later");
         return refuse(writer, RC_THROTTLE, err);
     }
-    struct series *series = key_cache_find(writer->cache, metric, tags);
+    struct series *series = key_cache_find(&writer->keys, metric, tags);
     if (UNLIKELY(series == NULL)) {
         enum rc rc = resolve(writer, metric, tags, split, context, &series, err);
         if (UNLIKELY(rc < 0))
@@ -156,11 +156,11 @@ enum rc put_writer_add(struct put_writer *writer, str metric, str tags, put_writ
 
 bool put_writer_expected(struct put_writer *writer, str *metric, str *tags) {
     return LIKELY(writer->count < writer->capacity || grow(writer)) &&
-           key_cache_expected(writer->cache, metric, tags);
+           key_cache_expected(&writer->keys, metric, tags);
 }
 
 void put_writer_add_expected(struct put_writer *writer, int64_t time_ms, struct value value) {
-    push_row(writer, key_cache_take_expected(writer->cache), time_ms, value);
+    push_row(writer, key_cache_take_expected(&writer->keys), time_ms, value);
 }
 
 struct put_shape *put_writer_shape(struct put_writer *writer) {
@@ -172,6 +172,7 @@ enum rc put_writer_flush(struct put_writer *writer, uint64_t *stored, uint64_t *
     enum rc rc = RC_OK;
     size_t done = 0;
     *commit = 0;
+    stop_finding(writer);
     while (rc == RC_OK && done < writer->count) {
         size_t left = writer->count - done;
         uint32_t part = (uint32_t)(left < LIMIT_BATCH_POINTS ? left : LIMIT_BATCH_POINTS);
@@ -187,6 +188,7 @@ enum rc put_writer_flush(struct put_writer *writer, uint64_t *stored, uint64_t *
 }
 
 void put_writer_abandon(struct put_writer *writer) {
+    stop_finding(writer);
     store_writers_leave(writer->instance->store);
     writer->count = 0;
     if (writer->capacity > KEEP_POINTS_MAX)

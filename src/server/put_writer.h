@@ -59,7 +59,7 @@ void put_writer_abandon(struct put_writer *writer);
 /* Points added since begin. */
 uint64_t put_writer_pending(const struct put_writer *writer);
 
-/* A pool from which requests borrow writers, the one used last first: its cache is warm. There are
+/* A pool from which requests borrow writers, the one used last first. There are
    at most as many as processors, since nothing they do waits except for memory; a request waits for
    its turn. */
 struct put_pool;

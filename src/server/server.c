@@ -23,6 +23,8 @@ enum {
     RETENTION_RULES_MAX = 64,
     QUERIES_LEAVE = 8, /* one part in so many of the memory budget is out of reach for queries */
     CONNECTIONS_SHARE = 4, /* HTTP connections may take one part in so many of it */
+    KEYS_SHARE = 8,        /* and the cache of keys, but not more than: */
+    KEYS_BYTES_MAX = 256 << 20,
     MEMORY_BYTES_MIN = 48 << 20,
 };
 
@@ -160,7 +162,10 @@ static enum rc prepare(struct instance *instance, struct config *config, struct 
     if (timezone_find(config_str(config, CONFIG_TIMEZONE)) == NULL)
         return err_set(err, RC_INVALID, "tsd.core.timezone: there is no time zone \"%s\"",
                        config->text[CONFIG_TIMEZONE]);
-    return RC_OK;
+    size_t share = limit / KEYS_SHARE;
+    instance->keys = key_cache_new(share > 0 && share < KEYS_BYTES_MAX ? share : KEYS_BYTES_MAX,
+                                   &instance->budget);
+    return instance->keys == NULL ? err_set(err, RC_NOMEM, "out of memory") : RC_OK;
 }
 
 /* The door opens first: who asks while the store is recovered hears "starting" and not nothing, and
@@ -240,6 +245,7 @@ enum rc server_stop(struct server *server, struct err *err) {
               instance->config == NULL ? 0 : (uint32_t)instance->config->number[CONFIG_DRAIN]);
     self_stop(server->self);
     forward_stop(instance->forward);
+    key_cache_free(instance->keys);
     if (instance->store != NULL)
         rc = store_close(instance->store, err);
     medium_close(instance->medium);
