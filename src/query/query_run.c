@@ -210,6 +210,13 @@ static enum rc make_tasks(struct query_run *run, struct task_vec *tasks) {
     return RC_OK;
 }
 
+/* The series of a task. */
+static struct query_span series_of(const struct task *task) {
+    const struct query_span *first = &task->plan->groups[task->first];
+    const struct query_span *last = first + task->groups - 1;
+    return (struct query_span){first->first, last->first + last->count - first->first};
+}
+
 /* ---- holding on ---- */
 
 /* Series stay what they are only while somebody is pinned, and nobody may be pinned while a slow
@@ -217,9 +224,7 @@ static enum rc make_tasks(struct query_run *run, struct task_vec *tasks) {
    itself, and looks whether series were removed since the selection. Ids are never given twice. */
 static void begin_task(struct query_worker *worker, const struct task *task) {
     struct query_run *run = worker->run;
-    const struct query_span *last = &task->plan->groups[task->first + task->groups - 1];
-    size_t from = task->plan->groups[task->first].first, end = last->first + last->count;
-    worker->prefetch_end = end;
+    struct query_span series = series_of(task);
     epoch_pin(store_epochs(run->store));
     uint64_t generation = store_writers_enter(run->store);
     store_writers_leave(run->store);
@@ -230,7 +235,7 @@ static void begin_task(struct query_worker *worker, const struct task *task) {
     }
     if (generation == run->generation)
         return;
-    for (size_t i = from; i < end; i++)
+    for (size_t i = series.first; i < series.first + series.count; i++)
         task->plan->series.p[i] = index_by_id(run->index, task->plan->ids[i]);
 }
 
@@ -248,6 +253,8 @@ static void run_task(void *context, uint32_t number, size_t index) {
         return;
     struct query_worker *worker = &run->worker[number];
     begin_task(worker, task);
+    struct query_span series = series_of(task);
+    query_run_prefetch(worker, task->plan, &series);
     for (uint32_t i = 0; i < task->groups && !query_run_failed(run); i++)
         if (query_run_group_alone(worker, task->plan, &task->plan->groups[task->first + i],
                                   &text->text))
@@ -261,8 +268,6 @@ static void run_large(struct query_run *run, const struct task *task) {
     if (text == NULL)
         return;
     begin_task(&run->worker[0], task);
-    for (uint32_t i = 1; i < run->worker_count; i++)
-        run->worker[i].prefetch_end = run->worker[0].prefetch_end;
     if (query_run_group_together(run, task->plan, &task->plan->groups[task->first], &text->text))
         query_run_output_mark(run, text);
     end_task(&run->worker[0]);

@@ -101,7 +101,7 @@ struct query_worker {
     bool floats_seen;
     bool reload_seen;
     uint64_t generation; /* of the store's removals when the names were remembered */
-    size_t prefetch_end; /* series of the plan that belong to this worker's task end here */
+    struct query_span own; /* series of the plan that this worker reads now: fetched ahead */
     struct query_name keys[QUERY_NAMES];
     struct query_name values[QUERY_NAMES];
     struct scratch common;
@@ -178,6 +178,11 @@ void query_run_load(struct query_worker *worker, const struct query_plan *plan,
                     struct series *series, struct merge_column *column, bool *present);
 
 /* ---- query_run_group.c ---- */
+
+/* The worker is about to read the series `own` of the plan, in order: fetches the first ones. They
+   are what they were at the selection, or NULL, and the caller is pinned. */
+void query_run_prefetch(struct query_worker *worker, const struct query_plan *plan,
+                        const struct query_span *own);
 
 /* Computes a group on this worker alone and appends its text; false if the group has no members. */
 bool query_run_group_alone(struct query_worker *worker, const struct query_plan *plan,

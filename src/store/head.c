@@ -382,18 +382,32 @@ void head_view(const struct head *head, struct head_view *view) {
     view->vectors = vectors == NULL ? NULL : vectors->items;
 }
 
+/* Fetches the cache lines of [p, p + bytes). */
+static void prefetch_bytes(const void *p, size_t bytes) {
+    enum { LINE = 64 };
+    const char *at = p;
+    for (const char *end = at + bytes; at < end; at += LINE)
+        __builtin_prefetch(at);
+    __builtin_prefetch((const char *)p + bytes - 1);
+}
+
 void head_prefetch_lists(const struct head *head) {
-    __builtin_prefetch(atomic_load_explicit(&head->tail, memory_order_relaxed));
-    __builtin_prefetch(atomic_load_explicit(&head->vectors, memory_order_relaxed));
+    const void *tail = atomic_load_explicit(&head->tail, memory_order_relaxed);
+    const struct head_vectors *vectors = atomic_load_explicit(&head->vectors, memory_order_relaxed);
+    uint32_t count = state_count(writer_state(head));
+    if (tail != NULL && count > 0)
+        prefetch_bytes(tail, count * sizeof(struct head_cell));
+    if (vectors != NULL)
+        prefetch_bytes(vectors, vectors_size(VECTORS_STEP));
 }
 
 void head_prefetch_summaries(const struct head *head) {
-    enum { FIRST = 4 };
+    enum { FIRST = 8 };
     const struct head_vectors *vectors = atomic_load_explicit(&head->vectors, memory_order_acquire);
     uint32_t count =
         vectors == NULL ? 0 : atomic_load_explicit(&vectors->count, memory_order_acquire);
     for (uint32_t i = 0; i < count && i < FIRST; i++)
-        __builtin_prefetch(vectors->items[i]);
+        prefetch_bytes(&vectors->items[i]->summary, sizeof(struct vector_summary));
 }
 
 bool head_is_empty(const struct head *head) {
