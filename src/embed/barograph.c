@@ -6,6 +6,7 @@
 #include "medium/file_medium.h"
 #include "medium/memory_medium.h"
 #include "query/query.h"
+#include "query/query_names.h"
 #include "store/store.h"
 
 #include <stdlib.h>
@@ -272,8 +273,9 @@ static void format(void *context, const struct query *query, const struct query_
     }
     pack_str(out, result->metric);
     for (uint32_t i = 0; i < result->tag_count; i++) {
-        pack_str(out, result->tags[i].key);
-        pack_str(out, result->tags[i].value);
+        struct tag tag = query_names_tag(result->names, result->tags[i]);
+        pack_str(out, tag.key);
+        pack_str(out, tag.value);
     }
 }
 

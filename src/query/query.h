@@ -21,6 +21,8 @@
 #include <stdint.h>
 
 struct store;
+struct query_names;
+struct series_tag;
 
 struct query_rate {
     bool counter;
@@ -108,9 +110,11 @@ struct query_limits {
 struct query_result {
     const struct query_sub *sub;
     str metric;
-    const struct tag *tags; /* common tags, by tag key UID */
+    /* Names of what follows, for whoever formats the result. */
+    struct query_names *names;
+    const struct series_tag *tags; /* common tags, by tag key UID */
     uint32_t tag_count;
-    const str *aggregate_tags; /* by tag key UID */
+    const uint32_t *aggregate_tags; /* UIDs of keys, ascending */
     uint32_t aggregate_tag_count;
     struct series *const *series; /* members of the group; in TSUID order where order shows */
     uint32_t series_count;

@@ -222,17 +222,11 @@ static struct query_span series_of(const struct task *task) {
 /* Series stay what they are only while somebody is pinned, and nobody may be pinned while a slow
    reader holds up the output: retired memory would pile up behind him. So each task pins for
    itself, and looks whether series were removed since the selection. Ids are never given twice. */
-static void begin_task(struct query_worker *worker, const struct task *task) {
-    struct query_run *run = worker->run;
+static void begin_task(struct query_run *run, const struct task *task) {
     struct query_span series = series_of(task);
     epoch_pin(store_epochs(run->store));
     uint64_t generation = store_writers_enter(run->store);
     store_writers_leave(run->store);
-    if (generation != worker->generation) {
-        memset(worker->keys, 0, sizeof(worker->keys));
-        memset(worker->values, 0, sizeof(worker->values));
-        worker->generation = generation;
-    }
     if (generation == run->generation)
         return;
     for (size_t i = series.first; i < series.first + series.count; i++)
@@ -252,7 +246,7 @@ static void run_task(void *context, uint32_t number, size_t index) {
     if (text == NULL)
         return;
     struct query_worker *worker = &run->worker[number];
-    begin_task(worker, task);
+    begin_task(run, task);
     struct query_span series = series_of(task);
     query_run_prefetch(worker, task->plan, &series);
     for (uint32_t i = 0; i < task->groups && !query_run_failed(run); i++)
@@ -267,7 +261,7 @@ static void run_large(struct query_run *run, const struct task *task) {
     struct query_text *text = query_run_output_take(run, 0);
     if (text == NULL)
         return;
-    begin_task(&run->worker[0], task);
+    begin_task(run, task);
     if (query_run_group_together(run, task->plan, &task->plan->groups[task->first], &text->text))
         query_run_output_mark(run, text);
     end_task(&run->worker[0]);
@@ -371,6 +365,7 @@ static enum rc init_worker(struct query_run *run, struct query_worker *worker) {
     arena_init(&worker->kept, &run->kept);
     merge_timeline_init(&worker->timeline, budget);
     merge_slice_init(&worker->slice, budget);
+    query_names_init(&worker->names, run->index, budget);
     TRY(scan_init(&worker->scan, run->store, budget));
     worker->scan_ready = true;
     return RC_OK;
@@ -389,6 +384,7 @@ static void fini_worker(struct query_worker *worker) {
     arena_fini(&worker->kept);
     merge_timeline_fini(&worker->timeline);
     merge_slice_fini(&worker->slice);
+    query_names_fini(&worker->names);
 }
 
 static enum rc init_workers(struct query_run *run) {

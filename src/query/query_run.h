@@ -13,6 +13,7 @@
 #include "query/bucket.h"
 #include "query/merge.h"
 #include "query/query.h"
+#include "query/query_names.h"
 #include "query/workers.h"
 #include "store/index.h"
 #include "store/scan.h"
@@ -66,13 +67,6 @@ struct query_group {
 
 struct query_run;
 
-/* Names of UIDs, remembered: results repeat them. */
-struct query_name {
-    uint32_t uid;
-    str name;
-};
-enum { QUERY_NAMES = 1024 };
-
 /* A tag key met in a group. */
 struct query_common {
     uint32_t key_uid;
@@ -100,10 +94,8 @@ struct query_worker {
     bool ints_seen; /* kinds of the columns loaded since the group began */
     bool floats_seen;
     bool reload_seen;
-    uint64_t generation; /* of the store's removals when the names were remembered */
     struct query_span own; /* series of the plan that this worker reads now: fetched ahead */
-    struct query_name keys[QUERY_NAMES];
-    struct query_name values[QUERY_NAMES];
+    struct query_names names;
     struct scratch common;
     uint32_t common_count;
     struct scratch tags;

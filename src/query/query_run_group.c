@@ -182,15 +182,7 @@ static void merge_slice(struct query_worker *worker, const struct query_group *g
     merge_slice_end(slice, (uint64_t *)group->bits.p + from, mask);
 }
 
-/* ---- names ---- */
-
-static str name_of(struct query_worker *worker, enum index_kind kind, uint32_t uid) {
-    struct query_name *names = kind == INDEX_TAGK ? worker->keys : worker->values;
-    struct query_name *slot = &names[uid % QUERY_NAMES];
-    if (slot->uid != uid)
-        *slot = (struct query_name){uid, index_name(worker->run->index, kind, uid)};
-    return slot->name;
-}
+/* ---- tags ---- */
 
 static bool add_common(struct query_worker *worker, uint32_t at, const struct series_tag *tag) {
     struct query_common *common =
@@ -221,28 +213,35 @@ static bool note_tags(struct query_worker *worker, const struct series *series) 
     return true;
 }
 
-static bool name_tags(struct query_worker *worker, struct query_result *result) {
+/* What the members have in common, and what not. */
+static bool tags_of_group(struct query_worker *worker, struct query_result *result) {
     uint32_t n = worker->common_count;
-    struct tag *tags = SCRATCH_ARRAY(&worker->tags, struct tag, n + 1);
-    str *aggregate = SCRATCH_ARRAY(&worker->aggregate_tags, str, n + 1);
+    struct series_tag *tags = SCRATCH_ARRAY(&worker->tags, struct series_tag, n + 1);
+    uint32_t *aggregate = SCRATCH_ARRAY(&worker->aggregate_tags, uint32_t, n + 1);
     if (tags == NULL || aggregate == NULL)
         return false;
     const struct query_common *common = worker->common.p;
     for (uint32_t i = 0; i < n; i++) {
-        str key = name_of(worker, INDEX_TAGK, common[i].key_uid);
         if (common[i].conflict)
-            aggregate[result->aggregate_tag_count++] = key;
+            aggregate[result->aggregate_tag_count++] = common[i].key_uid;
         else
-            tags[result->tag_count++] =
-                (struct tag){key, name_of(worker, INDEX_TAGV, common[i].value_uid)};
+            tags[result->tag_count++] = (struct series_tag){common[i].key_uid, common[i].value_uid};
     }
     result->tags = tags;
     result->aggregate_tags = aggregate;
     return true;
 }
 
-static bool name_members(struct query_worker *worker, const struct query_group *group,
+static bool list_members(struct query_worker *worker, const struct query_group *group,
                          struct query_result *result) {
+    result->series = group->series;
+    if (group->count == 1) {
+        const struct series *only = group->series[0];
+        result->series_count = group->members[0] != MEMBER_ABSENT;
+        result->tags = result->series_count == 0 ? NULL : only->tags;
+        result->tag_count = result->series_count == 0 ? 0 : only->tag_count;
+        return true;
+    }
     struct series **members = SCRATCH_ARRAY(&worker->members, struct series *, group->count);
     if (members == NULL)
         return false;
@@ -255,7 +254,7 @@ static bool name_members(struct query_worker *worker, const struct query_group *
             return false;
     }
     result->series = members;
-    return name_tags(worker, result);
+    return tags_of_group(worker, result);
 }
 
 /* ---- result ---- */
@@ -290,12 +289,13 @@ static bool finish_group(struct query_worker *worker, const struct query_group *
     struct query_result result = {
         .sub = sub,
         .metric = sub->metric,
+        .names = &worker->names,
         .point_count = group->time_count,
         .time_ms = group->time_ms,
         .bits = group->bits.p,
         .float_mask = group->mode == MERGE_DOUBLES ? NULL : group->mask.p,
     };
-    if (!name_members(worker, group, &result)) {
+    if (!list_members(worker, group, &result)) {
         query_run_out_of_memory(run);
         return false;
     }

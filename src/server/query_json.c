@@ -1,5 +1,6 @@
 #include "server/query_json.h"
 
+#include "query/query_names.h"
 #include "wire/json_out.h"
 #include "wire/number.h"
 
@@ -7,20 +8,15 @@
 #include <stdlib.h>
 
 static void put_names(struct json_out *json, const struct query_result *result) {
-    json_out_key(json, STR("metric"));
+    struct buf *out = json->out;
+    json_out_raw(json, STR("\"metric\":"));
+    json->comma = false;
     json_out_string(json, result->metric);
-    json_out_key(json, STR("tags"));
-    json_out_object(json);
-    for (uint32_t i = 0; i < result->tag_count; i++) {
-        json_out_key(json, result->tags[i].key);
-        json_out_string(json, result->tags[i].value);
-    }
-    json_out_object_end(json);
-    json_out_key(json, STR("aggregateTags"));
-    json_out_array(json);
-    for (uint32_t i = 0; i < result->aggregate_tag_count; i++)
-        json_out_string(json, result->aggregate_tags[i]);
-    json_out_array_end(json);
+    buf_str(out, STR(",\"tags\":{"));
+    query_names_put_tags(result->names, result->tags, result->tag_count, out);
+    buf_str(out, STR("},\"aggregateTags\":["));
+    query_names_put_keys(result->names, result->aggregate_tags, result->aggregate_tag_count, out);
+    buf_char(out, ']');
 }
 
 static void put_text_or_null(struct json_out *json, str key, str text) {
@@ -211,8 +207,7 @@ static void put_points(struct json_out *json, const struct query *query,
                        const struct query_result *result, bool arrays) {
     bool null_fill = result->sub->downsampled && result->sub->downsample.fill == FILL_NULL;
     struct buf *out = json->out;
-    json_out_key(json, STR("dps"));
-    buf_char(out, arrays ? '[' : '{');
+    json_out_raw(json, arrays ? STR("\"dps\":[") : STR("\"dps\":{"));
     for (uint64_t i = 0; i < result->point_count; i++) {
         int64_t time = query->ms_resolution ? result->time_ms[i] : result->time_ms[i] / 1000;
         if (i > 0)

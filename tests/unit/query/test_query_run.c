@@ -12,6 +12,7 @@
 #include "fake_store.h"
 #include "naive_model.h"
 #include "query/query.h"
+#include "query/query_names.h"
 
 #include <stdio.h>
 
@@ -34,13 +35,14 @@ static void format_result(void *context, const struct query *query,
                           const struct query_result *result, struct buf *out) {
     struct answer answer = {.series_count = result->series_count};
     size_t n = 0;
-    for (uint32_t i = 0; i < result->tag_count; i++)
+    for (uint32_t i = 0; i < result->tag_count; i++) {
+        struct tag tag = query_names_tag(result->names, result->tags[i]);
         n += (size_t)snprintf(answer.tags + n, sizeof(answer.tags) - n, "%s%.*s=%.*s",
-                              i == 0 ? "" : ",", STR_ARG(result->tags[i].key),
-                              STR_ARG(result->tags[i].value));
+                              i == 0 ? "" : ",", STR_ARG(tag.key), STR_ARG(tag.value));
+    }
     for (uint32_t i = 0; i < result->aggregate_tag_count; i++)
         n += (size_t)snprintf(answer.tags + n, sizeof(answer.tags) - n, "|%.*s",
-                              STR_ARG(result->aggregate_tags[i]));
+                              STR_ARG(index_name(NULL, INDEX_TAGK, result->aggregate_tags[i])));
     buf_add(out, &answer, sizeof(answer));
     for (uint64_t i = 0; i < result->point_count; i++) {
         struct sample s = {.t = result->time_ms[i]};

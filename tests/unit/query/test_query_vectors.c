@@ -11,6 +11,7 @@
 
 #include "medium/memory_medium.h"
 #include "query/query.h"
+#include "query/query_names.h"
 #include "store/store.h"
 #include "wire/number.h"
 
@@ -95,12 +96,15 @@ static struct buf answer;
 static void format(void *context, const struct query *query, const struct query_result *result,
                    struct buf *out) {
     buf_char(out, '{');
-    for (uint32_t i = 0; i < result->tag_count; i++)
-        buf_printf(out, "%s%.*s=%.*s", i == 0 ? "" : ",", STR_ARG(result->tags[i].key),
-                   STR_ARG(result->tags[i].value));
+    for (uint32_t i = 0; i < result->tag_count; i++) {
+        struct tag tag = query_names_tag(result->names, result->tags[i]);
+        buf_printf(out, "%s%.*s=%.*s", i == 0 ? "" : ",", STR_ARG(tag.key), STR_ARG(tag.value));
+    }
     buf_str(out, STR("}["));
     for (uint32_t i = 0; i < result->aggregate_tag_count; i++)
-        buf_printf(out, "%s%.*s", i == 0 ? "" : ",", STR_ARG(result->aggregate_tags[i]));
+        buf_printf(
+            out, "%s%.*s", i == 0 ? "" : ",",
+            STR_ARG(index_name(result->names->index, INDEX_TAGK, result->aggregate_tags[i])));
     buf_char(out, ']');
     for (uint64_t i = 0; i < result->point_count; i++) {
         buf_char(out, ' ');

@@ -1,0 +1,171 @@
+#include "query/query_names.h"
+
+#include "wire/json_out.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { SLOT_BYTES = 64, TEXT_BYTES = 52, SLOTS_FIRST = 64, SLOTS_MAX = 1 << 14 };
+
+/* A tag, or with value_uid 0 a key alone. */
+struct query_names_slot {
+    uint32_t key_uid; /* 0: free */
+    uint32_t value_uid;
+    uint8_t n;     /* bytes of the text: what is longer is not remembered */
+    uint8_t key_n; /* bytes of the key, if the text holds the names as they are; else 0 */
+    char text[TEXT_BYTES + 2];
+};
+_Static_assert(sizeof(struct query_names_slot) == SLOT_BYTES, "one cache line");
+
+void query_names_init(struct query_names *names, struct index *index, struct budget *budget) {
+    *names = (struct query_names){.index = index, .memory.budget = budget, .text.budget = budget};
+}
+
+void query_names_fini(struct query_names *names) {
+    scratch_fini(&names->memory);
+    buf_fini(&names->text);
+    names->slots = NULL;
+    names->slot_count = 0;
+}
+
+/* Values of a key mostly have consecutive UIDs, which get places side by side. */
+static struct query_names_slot *place_of(const struct query_names *names, struct series_tag tag) {
+    uint32_t hash = tag.value_uid + tag.key_uid * UINT32_C(0x9e3779b1);
+    return &names->slots[hash & (names->slot_count - 1)];
+}
+
+/* An empty table of `count` slots, each in one cache line. False when memory is out. */
+static bool make_table(struct query_names *names, uint32_t count) {
+    struct scratch memory = {.budget = names->memory.budget};
+    char *p = scratch_need(&memory, ((size_t)count + 1) * SLOT_BYTES);
+    if (p == NULL)
+        return false;
+    p += (SLOT_BYTES - (uintptr_t)p % SLOT_BYTES) % SLOT_BYTES;
+    memset(p, 0, (size_t)count * SLOT_BYTES);
+    names->memory = memory;
+    names->slots = (struct query_names_slot *)(void *)p;
+    names->slot_count = count;
+    return true;
+}
+
+/* Without memory the table stays as it is. */
+static void grow(struct query_names *names) {
+    struct query_names before = *names;
+    uint32_t count = before.slots == NULL ? SLOTS_FIRST : before.slot_count * 2;
+    names->replaced = 0;
+    if (count > SLOTS_MAX || !make_table(names, count) || before.slots == NULL)
+        return;
+    for (uint32_t i = 0; i < before.slot_count; i++) {
+        const struct query_names_slot *slot = &before.slots[i];
+        if (slot->key_uid != 0)
+            *place_of(names, (struct series_tag){slot->key_uid, slot->value_uid}) = *slot;
+    }
+    scratch_fini(&before.memory);
+}
+
+/* Quotes into names->text; the names by *raw. */
+static void quote(struct query_names *names, struct series_tag tag, struct tag *raw) {
+    *raw = (struct tag){index_name(names->index, INDEX_TAGK, tag.key_uid), {NULL, 0}};
+    buf_reset(&names->text);
+    struct json_out json = {.out = &names->text};
+    if (tag.value_uid == 0) {
+        json_out_string(&json, raw->key);
+        return;
+    }
+    raw->value = index_name(names->index, INDEX_TAGV, tag.value_uid);
+    json_out_key(&json, raw->key);
+    json_out_string(&json, raw->value);
+}
+
+/* Whether the text is the names themselves with four quotes and a colon. */
+static bool is_verbatim(str text, const struct tag *raw) {
+    return raw->key.n > 0 && raw->value.n > 0 && text.n == raw->key.n + raw->value.n + 5 &&
+           memcmp(text.p + 1, raw->key.p, raw->key.n) == 0 &&
+           memcmp(text.p + raw->key.n + 4, raw->value.p, raw->value.n) == 0;
+}
+
+static void remember(struct query_names *names, struct series_tag tag, const struct tag *raw) {
+    str text = buf_view(&names->text);
+    if (names->text.failed || text.n > TEXT_BYTES)
+        return;
+    if (names->slots == NULL || names->replaced > names->slot_count / 2)
+        grow(names);
+    if (names->slots == NULL)
+        return;
+    struct query_names_slot *slot = place_of(names, tag);
+    names->replaced += slot->key_uid != 0;
+    slot->key_uid = tag.key_uid;
+    slot->value_uid = tag.value_uid;
+    slot->n = (uint8_t)text.n;
+    slot->key_n = is_verbatim(text, raw) ? (uint8_t)raw->key.n : 0;
+    memcpy(slot->text, text.p, text.n);
+}
+
+/* The slot of a tag, or NULL. */
+static inline const struct query_names_slot *find(const struct query_names *names,
+                                                  struct series_tag tag) {
+    if (UNLIKELY(names->slots == NULL))
+        return NULL;
+    const struct query_names_slot *slot = place_of(names, tag);
+    return slot->key_uid == tag.key_uid && slot->value_uid == tag.value_uid ? slot : NULL;
+}
+
+static __attribute__((noinline)) void put_new(struct query_names *names, struct series_tag tag,
+                                              struct buf *out) {
+    struct tag raw;
+    quote(names, tag, &raw);
+    remember(names, tag, &raw);
+    if (names->text.failed)
+        out->failed = true;
+    buf_str(out, buf_view(&names->text));
+}
+
+/* Appends the text of a tag and a comma. All bytes that a text may have are copied: that is one
+   line, and no branch on its length. */
+static inline void put(struct query_names *names, struct series_tag tag, struct buf *out) {
+    const struct query_names_slot *slot = find(names, tag);
+    char *to = UNLIKELY(slot == NULL) ? NULL : buf_reserve(out, TEXT_BYTES + 1);
+    if (UNLIKELY(to == NULL)) {
+        put_new(names, tag, out);
+        buf_char(out, ',');
+        return;
+    }
+    memcpy(to, slot->text, TEXT_BYTES);
+    to[slot->n] = ',';
+    out->n += slot->n + 1u;
+}
+
+/* Takes the last comma back. */
+static void end_list(struct buf *out, size_t before) {
+    if (out->n > before && !out->failed)
+        out->n--;
+}
+
+void query_names_put_tags(struct query_names *names, const struct series_tag *tags, uint32_t count,
+                          struct buf *out) {
+    size_t before = out->n;
+    for (uint32_t i = 0; i < count; i++)
+        put(names, tags[i], out);
+    end_list(out, before);
+}
+
+void query_names_put_keys(struct query_names *names, const uint32_t *key_uids, uint32_t count,
+                          struct buf *out) {
+    size_t before = out->n;
+    for (uint32_t i = 0; i < count; i++)
+        put(names, (struct series_tag){key_uids[i], 0}, out);
+    end_list(out, before);
+}
+
+struct tag query_names_tag(struct query_names *names, struct series_tag tag) {
+    const struct query_names_slot *slot = find(names, tag);
+    struct tag raw;
+    if (slot != NULL && slot->key_n > 0) {
+        size_t around = slot->key_n + 5u; /* the key, and what is not a name */
+        return (struct tag){{slot->text + 1, slot->key_n},
+                            {slot->text + slot->key_n + 4, slot->n - around}};
+    }
+    quote(names, tag, &raw);
+    remember(names, tag, &raw);
+    return raw;
+}
