@@ -328,28 +328,25 @@ struct interval {
 
 /* Takes `count` digits away, power = 10^count, if that leaves an integer between the bounds.
    Inlined, so that the divisions are by constants. */
-static inline void remove_digits(struct interval *interval, int count, uint64_t power) {
+static inline bool remove_digits(struct interval *interval, int count, uint64_t power) {
     uint64_t low = interval->low / power + (interval->low % power != 0);
     uint64_t high = interval->high / power;
     if (low > high)
-        return;
+        return false;
     interval->low = low;
     interval->high = high;
     interval->power *= power;
     interval->removed += count;
+    return true;
 }
 
-/* The value is `at` plus `rest` / 2^shift. As many last digits are taken away as leave an integer
-   between the bounds; the value is then rounded to that many. */
-static uint64_t shorten(struct interval *interval, uint64_t at, u128 rest, int shift) {
-    remove_digits(interval, 16, UINT64_C(10000000000000000));
-    remove_digits(interval, 8, 100000000);
-    remove_digits(interval, 4, 10000);
-    remove_digits(interval, 2, 100);
-    remove_digits(interval, 1, 10);
-    uint64_t digits = at / interval->power;
-    uint64_t last = at % interval->power;
-    uint64_t half = interval->power / 2;
+/* The value is `at` plus `rest` / 2^shift: without the digits that were taken away, `power` in all,
+   and rounded. */
+static inline uint64_t round_off(const struct interval *interval, uint64_t at, u128 rest, int shift,
+                                 uint64_t power) {
+    uint64_t digits = at / power;
+    uint64_t last = at % power;
+    uint64_t half = power / 2;
     bool up, tie;
     if (half == 0) {
         u128 twice = rest << 1, one = (u128)1 << shift;
@@ -364,6 +361,20 @@ static uint64_t shorten(struct interval *interval, uint64_t at, u128 rest, int s
     return digits < interval->low    ? interval->low
            : digits > interval->high ? interval->high
                                      : digits;
+}
+
+/* As many last digits are taken away as leave an integer between the bounds. Most doubles that get
+   here have all their digits: where two cannot be taken away no more need be tried. */
+static uint64_t shorten(struct interval *interval, uint64_t at, u128 rest, int shift) {
+    if (!remove_digits(interval, 2, 100))
+        return remove_digits(interval, 1, 10) ? round_off(interval, at, rest, shift, 10)
+                                              : round_off(interval, at, rest, shift, 1);
+    remove_digits(interval, 16, UINT64_C(10000000000000000));
+    remove_digits(interval, 8, 100000000);
+    remove_digits(interval, 4, 10000);
+    remove_digits(interval, 2, 100);
+    remove_digits(interval, 1, 10);
+    return round_off(interval, at, rest, shift, interval->power);
 }
 
 /* Scales the value and the middles to its neighbours by 10^k, so that the value has 17 or 18

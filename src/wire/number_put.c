@@ -4,78 +4,105 @@
 
 #include <math.h>
 
-enum { DIGITS_MAX = 20, DOUBLE_TEXT_MAX = 32 };
+/* A double takes at most 24 characters ("-1.2345678901234567E-308"); digits are copied in blocks of
+   DIGITS_ROOM, whatever their number, so some room is needed behind them. */
+enum { DIGITS_MAX = 20, DIGITS_ROOM = 24, DOUBLE_ROOM = 4 * DIGITS_ROOM };
 
-/* Writes the digits of `n` so that they end before `end`; returns where they begin. */
-static char *put_digits(char *end, uint64_t n) {
-    static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313"
-                                "2333435363738394041424344454647484950515253545556575859606162636"
-                                "4656667686970717273747576777879808182838485868788899091929394959"
-                                "6979899";
+static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313"
+                            "2333435363738394041424344454647484950515253545556575859606162636"
+                            "4656667686970717273747576777879808182838485868788899091929394959"
+                            "6979899";
+
+/* How many digits `n` has; 0 has one. */
+static inline int count_digits(uint64_t n) {
+    static const uint64_t powers_of_ten[DIGITS_MAX] = {
+        0,
+        UINT64_C(10),
+        UINT64_C(100),
+        UINT64_C(1000),
+        UINT64_C(10000),
+        UINT64_C(100000),
+        UINT64_C(1000000),
+        UINT64_C(10000000),
+        UINT64_C(100000000),
+        UINT64_C(1000000000),
+        UINT64_C(10000000000),
+        UINT64_C(100000000000),
+        UINT64_C(1000000000000),
+        UINT64_C(10000000000000),
+        UINT64_C(100000000000000),
+        UINT64_C(1000000000000000),
+        UINT64_C(10000000000000000),
+        UINT64_C(100000000000000000),
+        UINT64_C(1000000000000000000),
+        UINT64_C(10000000000000000000),
+    };
+    /* log10(n), or one less: log2 times log10(2). */
+    int digits = ((64 - __builtin_clzll(n | 1)) * 1233) >> 12;
+    return digits + (n >= powers_of_ten[digits]);
+}
+
+/* Writes the `count` digits of `n` from `p` on; returns where they end. */
+static inline char *put_digits(char *p, uint64_t n, int count) {
+    char *at = p + count;
     while (n >= 100) {
-        end -= 2;
-        memcpy(end, pairs + n % 100 * 2, 2);
+        at -= 2;
+        memcpy(at, pairs + n % 100 * 2, 2);
         n /= 100;
     }
-    if (n >= 10) {
-        end -= 2;
-        memcpy(end, pairs + n * 2, 2);
-    } else {
-        *--end = (char)('0' + n);
-    }
-    return end;
+    if (n >= 10)
+        memcpy(at - 2, pairs + n * 2, 2);
+    else
+        at[-1] = (char)('0' + n);
+    return p + count;
 }
 
 void number_put_int(struct buf *out, int64_t value) {
-    char text[DIGITS_MAX + 1];
-    char *end = text + sizeof(text);
-    char *p = put_digits(end, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
-    if (value < 0)
-        *--p = '-';
-    buf_add(out, p, (size_t)(end - p));
-}
-
-static char *add_zeros(char *p, int n) {
-    for (; n > 0; n--)
-        *p++ = '0';
-    return p;
-}
-
-static char *add(char *p, const char *bytes, int n) {
-    memcpy(p, bytes, (size_t)n);
-    return p + n;
+    char *start = buf_reserve(out, DIGITS_MAX + 1);
+    if (start == NULL)
+        return;
+    char *p = start;
+    uint64_t magnitude = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    *p = '-';
+    p += value < 0;
+    p = put_digits(p, magnitude, count_digits(magnitude));
+    out->n += (size_t)(p - start);
 }
 
 /* `count` digits of which `before` stand before the point, -2 <= before <= 7; at least one on
    either side. */
 static char *lay_out_plain(char *p, const char *digits, int count, int before) {
     if (before <= 0) {
-        p = add(p, "0.", 2);
-        p = add_zeros(p, -before);
-        return add(p, digits, count);
+        memcpy(p, "0.000000", 8);
+        p += 2 - before;
+        memcpy(p, digits, DIGITS_ROOM);
+        return p + count;
     }
+    memcpy(p, digits, DIGITS_ROOM);
     if (count <= before) {
-        p = add(p, digits, count);
-        p = add_zeros(p, before - count);
-        return add(p, ".0", 2);
+        memset(p + count, '0', 8);
+        p += before;
+        memcpy(p, ".0", 2);
+        return p + 2;
     }
-    p = add(p, digits, before);
-    *p++ = '.';
-    return add(p, digits + before, count - before);
+    p[before] = '.';
+    memcpy(p + before + 1, digits + before, DIGITS_ROOM);
+    return p + count + 1;
 }
 
 static char *lay_out_scientific(char *p, const char *digits, int count, int before) {
     *p++ = digits[0];
     *p++ = '.';
-    p = count == 1 ? add_zeros(p, 1) : add(p, digits + 1, count - 1);
+    *p = '0';
+    if (count > 1)
+        memcpy(p, digits + 1, DIGITS_ROOM);
+    p += count == 1 ? 1 : count - 1;
     *p++ = 'E';
     int exponent = before - 1;
-    if (exponent < 0)
-        *p++ = '-';
-    char text[DIGITS_MAX];
-    char *end = text + sizeof(text);
-    char *start = put_digits(end, (uint64_t)(exponent < 0 ? -exponent : exponent));
-    return add(p, start, (int)(end - start));
+    *p = '-';
+    p += exponent < 0;
+    uint64_t magnitude = (uint64_t)(exponent < 0 ? -exponent : exponent);
+    return put_digits(p, magnitude, count_digits(magnitude));
 }
 
 static char *put_positive(char *p, double value) {
@@ -87,10 +114,9 @@ static char *put_positive(char *p, double value) {
     } else {
         number_decimal_shortest(value, &number, &exponent);
     }
-    char text[DIGITS_MAX];
-    char *end = text + sizeof(text);
-    char *digits = put_digits(end, number);
-    int count = (int)(end - digits);
+    char digits[2 * DIGITS_ROOM];
+    int count = count_digits(number);
+    put_digits(digits, number, count);
     int before = count + exponent;
     if (before > -3 && before <= 7)
         return lay_out_plain(p, digits, count, before);
@@ -106,10 +132,17 @@ void number_put_double(struct buf *out, double value) {
         buf_str(out, value < 0 ? STR("-Infinity") : STR("Infinity"));
         return;
     }
-    char text[DOUBLE_TEXT_MAX];
-    char *p = text;
-    if (signbit(value))
-        *p++ = '-';
-    p = value == 0 ? add(p, "0.0", 3) : put_positive(p, fabs(value));
-    buf_add(out, text, (size_t)(p - text));
+    char *start = buf_reserve(out, DOUBLE_ROOM);
+    if (start == NULL)
+        return;
+    char *p = start;
+    *p = '-';
+    p += signbit(value) != 0;
+    if (value == 0) {
+        memcpy(p, "0.0", 3);
+        p += 3;
+    } else {
+        p = put_positive(p, fabs(value));
+    }
+    out->n += (size_t)(p - start);
 }
