@@ -107,3 +107,11 @@ void merge_slice_add(struct merge_slice *slice, const struct merge_column *colum
 /* Writes the aggregates: `count` values, and (count + 63) / 64 words of mask where it is not NULL
    (required unless the mode is MERGE_DOUBLES). A timestamp nobody contributed to gets NaN. */
 void merge_slice_end(struct merge_slice *slice, uint64_t *bits, uint64_t *float_mask);
+
+/* ---- one series ---- */
+
+/* What a slice over a single series gives at the series' own timestamps, all values of one kind,
+   without the slice. False, and nothing written, for aggregators and kinds where that is not simply
+   the values. */
+bool merge_alone(enum aggregator aggregator, enum points_kind kind, const uint64_t *bits,
+                 size_t count, uint64_t *out) MUST_USE;

@@ -69,6 +69,11 @@ static bool prepare_group(struct query_worker *worker, const struct query_plan *
 /* The part of a column that the answer shows. */
 static void visible(const struct query_run *run, const struct merge_column *column, size_t *from,
                     size_t *count) {
+    *from = 0;
+    *count = column->count;
+    if (column->count == 0 || (column->time_ms[0] >= run->query->start_ms &&
+                               column->time_ms[column->count - 1] <= run->query->end_ms))
+        return;
     *from = merge_lower_bound(column->time_ms, column->count, run->query->start_ms);
     size_t end = column->count;
     if (run->query->end_ms < LIMIT_TIME_MS_MAX)
@@ -349,6 +354,28 @@ static size_t slice_length(const struct query_group *group, bool reload) {
     return reload && length == merge_slice_length(AGGREGATOR_SUM, 1) ? RELOAD_LENGTH : length;
 }
 
+static void merge_all(struct query_worker *worker, struct query_group *group) {
+    group->slice_length = slice_length(group, worker->reload_seen);
+    for (size_t i = 0; i * group->slice_length < group->time_count; i++)
+        merge_slice(worker, group, i);
+}
+
+/* The visible part of a single member is the timeline. */
+static bool merge_single(struct query_group *group) {
+    const struct merge_column *column = &group->columns[0];
+    size_t n = group->time_count;
+    if (n == 0)
+        return true;
+    size_t from = (size_t)(group->time_ms - column->time_ms);
+    enum points_kind kind = column->kind;
+    if ((kind == POINTS_DOUBLES) != (group->mode == MERGE_DOUBLES) ||
+        !merge_alone(group->plan->sub->aggregator, kind, column->bits + from, n, group->bits.p))
+        return false;
+    if (group->mode != MERGE_DOUBLES)
+        memset(group->mask.p, 0, (n + 63) / 64 * sizeof(uint64_t));
+    return true;
+}
+
 bool query_run_group_alone(struct query_worker *worker, const struct query_plan *plan,
                            const struct query_span *span, struct buf *out) {
     struct query_group *group = &worker->group;
@@ -371,9 +398,8 @@ bool query_run_group_alone(struct query_worker *worker, const struct query_plan 
         query_run_out_of_memory(worker->run);
     if (query_run_failed(worker->run))
         return false;
-    group->slice_length = slice_length(group, worker->reload_seen);
-    for (size_t i = 0; i * group->slice_length < group->time_count; i++)
-        merge_slice(worker, group, i);
+    if (span->count > 1 || !merge_single(group))
+        merge_all(worker, group);
     int64_t merged = sampled ? clock_monotonic_ns() : 0;
     bool any = finish_group(worker, group, out);
     if (sampled) {

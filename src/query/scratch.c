@@ -5,9 +5,7 @@
 
 enum { FIRST_BYTES = 1024 };
 
-void *scratch_need(struct scratch *scratch, size_t bytes) {
-    if (bytes <= scratch->bytes && scratch->p != NULL)
-        return scratch->p;
+void *scratch_need_slow(struct scratch *scratch, size_t bytes) {
     if (bytes > SIZE_MAX / 4)
         return NULL;
     size_t wanted = scratch->bytes * 2 > FIRST_BYTES ? scratch->bytes * 2 : FIRST_BYTES;

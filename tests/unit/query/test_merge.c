@@ -189,6 +189,54 @@ static void a_timestamp_without_contributions_is_nan(void **state) {
     }
 }
 
+/* ---- one series ---- */
+
+enum { ALONE = 100 };
+
+static uint64_t random_bits(enum points_kind kind) {
+    static const double special[] = {0.0, -0.0, NAN, INFINITY, -INFINITY, 1e300, -5.5};
+    if (kind == POINTS_INTEGERS)
+        return below(4) == 0 ? (uint64_t)INT64_MIN : (uint64_t)below(1 << 30) << below(34);
+    return points_bits_of(below(2) == 0 ? special[below(7)] : (double)below(1000) / 7);
+}
+
+static void assert_like_a_slice(enum aggregator aggregator, enum points_kind kind) {
+    int64_t times[ALONE];
+    uint64_t bits[ALONE], alone[ALONE], sliced[ALONE], mask[2];
+    for (int i = 0; i < ALONE; i++) {
+        times[i] = 10 * i;
+        bits[i] = random_bits(kind);
+    }
+    if (!merge_alone(aggregator, kind, bits, ALONE, alone))
+        return;
+    struct merge_column column = {.time_ms = times, .bits = bits, .count = ALONE, .kind = kind};
+    bool doubles = kind == POINTS_DOUBLES;
+    struct merge_slice slice;
+    merge_slice_init(&slice, NULL);
+    assert_true(merge_slice_begin(&slice, aggregator, false,
+                                  doubles ? MERGE_DOUBLES : MERGE_INTEGERS, times, ALONE, 1));
+    merge_slice_add(&slice, &column);
+    merge_slice_end(&slice, sliced, doubles ? NULL : mask);
+    merge_slice_fini(&slice);
+    for (int i = 0; i < ALONE; i++) {
+        bool both_nan =
+            doubles && isnan(points_double_of(alone[i])) && isnan(points_double_of(sliced[i]));
+        assert_true(both_nan || alone[i] == sliced[i]);
+    }
+}
+
+static void a_series_alone_gives_what_a_slice_of_it_gives(void **state) {
+    for (int aggregator = 0; aggregator < AGGREGATOR_COUNT_OF; aggregator++) {
+        assert_like_a_slice((enum aggregator)aggregator, POINTS_DOUBLES);
+        assert_like_a_slice((enum aggregator)aggregator, POINTS_INTEGERS);
+    }
+    uint64_t bits = 0, out;
+    assert_true(merge_alone(AGGREGATOR_AVG, POINTS_DOUBLES, &bits, 1, &out));
+    assert_false(merge_alone(AGGREGATOR_AVG, POINTS_MIXED, &bits, 1, &out));
+    assert_false(merge_alone(AGGREGATOR_COUNT, POINTS_INTEGERS, &bits, 1, &out));
+    assert_false(merge_alone(AGGREGATOR_P99, POINTS_DOUBLES, &bits, 1, &out));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_timeline_is_the_sorted_union_of_what_was_added),
@@ -197,6 +245,7 @@ int main(void) {
         cmocka_unit_test(the_result_does_not_depend_on_the_cut),
         cmocka_unit_test(mixing_makes_no_difference_where_all_are_integers),
         cmocka_unit_test(a_timestamp_without_contributions_is_nan),
+        cmocka_unit_test(a_series_alone_gives_what_a_slice_of_it_gives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
