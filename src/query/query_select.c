@@ -324,53 +324,51 @@ static uint64_t leading_of(const struct series *series, const struct sort_keys *
     return keys->count == 1 ? leading : leading | index_tag_value(series, keys->uids[1]);
 }
 
-/* Sorts the series of the plan; mostly they were created in that order and nothing is to be done.
- */
-static enum rc sort_series(struct query_plan *plan, struct sort_keys *keys) {
-    struct series **series = plan->series.p;
-    size_t n = plan->series.n;
-    struct sort_item *items = malloc(n * sizeof(*items));
-    if (items == NULL)
-        return RC_NOMEM;
-    bool sorted = true;
-    for (size_t i = 0; i < n; i++) {
-        items[i] = (struct sort_item){leading_of(series[i], keys), series[i]};
-        sorted = sorted && (i == 0 || compare_items(&items[i - 1], &items[i], keys) <= 0);
-    }
-    if (!sorted) {
-        qsort_r(items, n, sizeof(*items), compare_items, keys);
-        for (size_t i = 0; i < n; i++)
-            series[i] = items[i].series;
-    }
-    free(items);
-    return RC_OK;
+/* Series lie all over memory, their tags right behind them. */
+static void prefetch(struct series *const *series, size_t n, size_t at) {
+    enum { AHEAD = 16 };
+    if (at + AHEAD >= n)
+        return;
+    __builtin_prefetch(series[at + AHEAD]);
+    __builtin_prefetch((const char *)series[at + AHEAD] + SERIES_ALIGN);
 }
 
-static enum rc cut_groups(struct query_plan *plan, const struct sort_keys *keys) {
+/* Sorts the series of the plan and notes their ids; mostly they were created in that order and
+   nothing is to be done. `items` has room for all, and tells the groups apart afterwards. */
+static void sort_series(struct query_plan *plan, struct sort_keys *keys, struct sort_item *items) {
+    struct series **series = plan->series.p;
     size_t n = plan->series.n;
-    plan->groups = malloc(n * sizeof(*plan->groups));
-    if (plan->groups == NULL)
-        return RC_NOMEM;
-    bool each = plan->sub->aggregator == AGGREGATOR_NONE;
-    if (keys->count == 0 && !each) {
-        plan->groups[plan->group_count++] = (struct query_span){0, (uint32_t)n};
-        return RC_OK;
-    }
+    bool sorted = true;
     for (size_t i = 0; i < n; i++) {
-        if (i == 0 || each || compare_groups(plan->series.p[i - 1], plan->series.p[i], keys) != 0)
+        prefetch(series, n, i);
+        items[i] = (struct sort_item){leading_of(series[i], keys), series[i]};
+        plan->ids[i] = series[i]->id;
+        sorted = sorted && (i == 0 || compare_items(&items[i - 1], &items[i], keys) <= 0);
+    }
+    if (sorted)
+        return;
+    qsort_r(items, n, sizeof(*items), compare_items, keys);
+    for (size_t i = 0; i < n; i++) {
+        series[i] = items[i].series;
+        plan->ids[i] = series[i]->id;
+    }
+}
+
+static bool same_group(const struct sort_item *a, const struct sort_item *b,
+                       const struct sort_keys *keys) {
+    return keys->count == 0 ||
+           (a->leading == b->leading &&
+            (keys->count <= 2 || compare_groups(a->series, b->series, keys) == 0));
+}
+
+static void cut_groups(struct query_plan *plan, const struct sort_keys *keys,
+                       const struct sort_item *items) {
+    bool each = plan->sub->aggregator == AGGREGATOR_NONE;
+    for (size_t i = 0; i < plan->series.n; i++) {
+        if (i == 0 || each || !same_group(&items[i - 1], &items[i], keys))
             plan->groups[plan->group_count++] = (struct query_span){(uint32_t)i, 0};
         plan->groups[plan->group_count - 1].count++;
     }
-    return RC_OK;
-}
-
-static enum rc keep_ids(struct query_plan *plan) {
-    plan->ids = malloc(plan->series.n * sizeof(*plan->ids));
-    if (plan->ids == NULL)
-        return RC_NOMEM;
-    for (size_t i = 0; i < plan->series.n; i++)
-        plan->ids[i] = plan->series.p[i]->id;
-    return RC_OK;
 }
 
 /* Charges what the plan takes and, for a moment, what sorting takes. */
@@ -392,12 +390,21 @@ static bool charge(const struct query_limits *limits, struct query_plan *plan) {
 static enum rc group(struct selection *selection, struct query_plan *plan, struct err *err) {
     struct sort_keys keys = {selection->groups, selection->group_count,
                              order_shows(plan->sub->aggregator)};
-    if (plan->series.n == 0)
+    size_t n = plan->series.n;
+    if (n == 0)
         return RC_OK;
-    if (!charge(selection->limits, plan) || sort_series(plan, &keys) < 0 || keep_ids(plan) < 0 ||
-        cut_groups(plan, &keys) < 0)
+    if (!charge(selection->limits, plan))
         return query_run_memory_error(selection->limits, err);
-    return RC_OK;
+    struct sort_item *items = malloc(n * sizeof(*items));
+    plan->ids = malloc(n * sizeof(*plan->ids));
+    plan->groups = malloc(n * sizeof(*plan->groups));
+    bool ok = items != NULL && plan->ids != NULL && plan->groups != NULL;
+    if (ok) {
+        sort_series(plan, &keys, items);
+        cut_groups(plan, &keys, items);
+    }
+    free(items);
+    return ok ? RC_OK : query_run_memory_error(selection->limits, err);
 }
 
 enum rc query_select_plan(struct store *store, const struct query_limits *limits,

@@ -97,9 +97,14 @@ static enum rc meets(struct index *index, const struct series *series,
 static enum rc filter(struct index *index, uint32_t metric_uid,
                       const struct index_condition *conditions, uint32_t condition_count,
                       int key_count, struct memo *memos, size_t first, struct series_vec *out) {
+    enum { AHEAD = 16 };
     size_t kept = first;
     enum rc rc = RC_OK;
     for (size_t i = first; i < out->n && rc == RC_OK; i++) {
+        if (i + AHEAD < out->n) {
+            __builtin_prefetch(out->p[i + AHEAD]);
+            __builtin_prefetch((const char *)out->p[i + AHEAD] + SERIES_ALIGN); /* its tags */
+        }
         struct series *series = out->p[i];
         bool keep = (metric_uid == 0 || series->metric_uid == metric_uid) &&
                     (key_count < 0 || series->tag_count == key_count);
