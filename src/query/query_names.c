@@ -5,7 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLOT_BYTES = 64, TEXT_BYTES = 52, SLOTS_FIRST = 64, SLOTS_MAX = 1 << 14 };
+enum {
+    SLOT_BYTES = 64,
+    TEXT_BYTES = 52,
+    HASH_BITS = 32,
+    BITS_FIRST = 6,
+    BITS_MAX = 14,
+    PROBES = 4
+};
 
 /* A tag, or with value_uid 0 a key alone. */
 struct query_names_slot {
@@ -25,42 +32,76 @@ void query_names_fini(struct query_names *names) {
     scratch_fini(&names->memory);
     buf_fini(&names->text);
     names->slots = NULL;
-    names->slot_count = 0;
+    names->slot_bits = 0;
 }
 
-/* Values of a key mostly have consecutive UIDs, which get places side by side. */
-static struct query_names_slot *place_of(const struct query_names *names, struct series_tag tag) {
-    uint32_t hash = tag.value_uid + tag.key_uid * UINT32_C(0x9e3779b1);
-    return &names->slots[hash & (names->slot_count - 1)];
+/* The place a tag would like. UIDs are dense: a multiplication spreads them evenly (Knuth, TAOCP
+   volume 3, 6.4). */
+static inline uint32_t home_of(const struct query_names *names, struct series_tag tag) {
+    uint32_t hash = tag.value_uid * UINT32_C(0x9e3779b1) + tag.key_uid * UINT32_C(0x85ebca77);
+    return hash >> (HASH_BITS - names->slot_bits);
 }
 
-/* An empty table of `count` slots, each in one cache line. False when memory is out. */
-static bool make_table(struct query_names *names, uint32_t count) {
+static inline bool is_of(const struct query_names_slot *slot, struct series_tag tag) {
+    return slot->key_uid == tag.key_uid && slot->value_uid == tag.value_uid;
+}
+
+/* The slot of a tag, or a free one where it may stand, or NULL. The slots go on a little behind the
+   last home. */
+static inline struct query_names_slot *find(const struct query_names *names,
+                                            struct series_tag tag) {
+    struct query_names_slot *slot = &names->slots[home_of(names, tag)];
+    for (int i = 0; i < PROBES; i++)
+        if (is_of(&slot[i], tag) || slot[i].key_uid == 0)
+            return &slot[i];
+    return NULL;
+}
+
+/* An empty table of 2^bits homes, each slot in one cache line. False when memory is out. */
+static bool make_table(struct query_names *names, uint32_t bits) {
     struct scratch memory = {.budget = names->memory.budget};
-    char *p = scratch_need(&memory, ((size_t)count + 1) * SLOT_BYTES);
+    size_t bytes = (((size_t)1 << bits) + PROBES) * SLOT_BYTES;
+    char *p = scratch_need(&memory, bytes + SLOT_BYTES);
     if (p == NULL)
         return false;
     p += (SLOT_BYTES - (uintptr_t)p % SLOT_BYTES) % SLOT_BYTES;
-    memset(p, 0, (size_t)count * SLOT_BYTES);
+    memset(p, 0, bytes);
     names->memory = memory;
     names->slots = (struct query_names_slot *)(void *)p;
-    names->slot_count = count;
+    names->slot_bits = bits;
     return true;
 }
 
-/* Without memory the table stays as it is. */
-static void grow(struct query_names *names) {
+/* A larger table with what was in the old one. False, and nothing changed, when memory is out or it
+   is as large as it may be. */
+static bool grow(struct query_names *names) {
     struct query_names before = *names;
-    uint32_t count = before.slots == NULL ? SLOTS_FIRST : before.slot_count * 2;
-    names->replaced = 0;
-    if (count > SLOTS_MAX || !make_table(names, count) || before.slots == NULL)
-        return;
-    for (uint32_t i = 0; i < before.slot_count; i++) {
+    uint32_t bits = before.slots == NULL ? BITS_FIRST : before.slot_bits + 1;
+    if (bits > BITS_MAX || !make_table(names, bits))
+        return false;
+    size_t count = before.slots == NULL ? 0 : ((size_t)1 << before.slot_bits) + PROBES;
+    for (size_t i = 0; i < count; i++) {
         const struct query_names_slot *slot = &before.slots[i];
-        if (slot->key_uid != 0)
-            *place_of(names, (struct series_tag){slot->key_uid, slot->value_uid}) = *slot;
+        if (slot->key_uid == 0)
+            continue;
+        struct query_names_slot *place =
+            find(names, (struct series_tag){slot->key_uid, slot->value_uid});
+        if (place != NULL)
+            *place = *slot;
     }
     scratch_fini(&before.memory);
+    return true;
+}
+
+/* Where to remember a tag, at the price of what is there; NULL without a table. */
+static struct query_names_slot *place_for(struct query_names *names, struct series_tag tag) {
+    if (names->slots == NULL && !grow(names))
+        return NULL;
+    struct query_names_slot *slot;
+    do
+        slot = find(names, tag);
+    while (slot == NULL && grow(names));
+    return slot != NULL ? slot : &names->slots[home_of(names, tag)];
 }
 
 /* Quotes into names->text; the names by *raw. */
@@ -86,14 +127,10 @@ static bool is_verbatim(str text, const struct tag *raw) {
 
 static void remember(struct query_names *names, struct series_tag tag, const struct tag *raw) {
     str text = buf_view(&names->text);
-    if (names->text.failed || text.n > TEXT_BYTES)
+    bool fits = !names->text.failed && text.n <= TEXT_BYTES;
+    struct query_names_slot *slot = fits ? place_for(names, tag) : NULL;
+    if (slot == NULL)
         return;
-    if (names->slots == NULL || names->replaced > names->slot_count / 2)
-        grow(names);
-    if (names->slots == NULL)
-        return;
-    struct query_names_slot *slot = place_of(names, tag);
-    names->replaced += slot->key_uid != 0;
     slot->key_uid = tag.key_uid;
     slot->value_uid = tag.value_uid;
     slot->n = (uint8_t)text.n;
@@ -101,13 +138,11 @@ static void remember(struct query_names *names, struct series_tag tag, const str
     memcpy(slot->text, text.p, text.n);
 }
 
-/* The slot of a tag, or NULL. */
-static inline const struct query_names_slot *find(const struct query_names *names,
-                                                  struct series_tag tag) {
-    if (UNLIKELY(names->slots == NULL))
-        return NULL;
-    const struct query_names_slot *slot = place_of(names, tag);
-    return slot->key_uid == tag.key_uid && slot->value_uid == tag.value_uid ? slot : NULL;
+/* The slot of a tag that is remembered, else NULL. */
+static inline const struct query_names_slot *recall(const struct query_names *names,
+                                                    struct series_tag tag) {
+    const struct query_names_slot *slot = LIKELY(names->slots != NULL) ? find(names, tag) : NULL;
+    return slot != NULL && slot->key_uid != 0 ? slot : NULL;
 }
 
 static __attribute__((noinline)) void put_new(struct query_names *names, struct series_tag tag,
@@ -123,7 +158,7 @@ static __attribute__((noinline)) void put_new(struct query_names *names, struct 
 /* Appends the text of a tag and a comma. All bytes that a text may have are copied: that is one
    line, and no branch on its length. */
 static inline void put(struct query_names *names, struct series_tag tag, struct buf *out) {
-    const struct query_names_slot *slot = find(names, tag);
+    const struct query_names_slot *slot = recall(names, tag);
     char *to = UNLIKELY(slot == NULL) ? NULL : buf_reserve(out, TEXT_BYTES + 1);
     if (UNLIKELY(to == NULL)) {
         put_new(names, tag, out);
@@ -158,7 +193,7 @@ void query_names_put_keys(struct query_names *names, const uint32_t *key_uids, u
 }
 
 struct tag query_names_tag(struct query_names *names, struct series_tag tag) {
-    const struct query_names_slot *slot = find(names, tag);
+    const struct query_names_slot *slot = recall(names, tag);
     struct tag raw;
     if (slot != NULL && slot->key_n > 0) {
         size_t around = slot->key_n + 5u; /* the key, and what is not a name */

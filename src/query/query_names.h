@@ -2,10 +2,9 @@
  * Names of UIDs, remembered ready for an answer: results repeat their tags, and quoting a name
  * costs more than everything else of a small result.
  *
- * A table of tags as JSON, each in one cache line, with one place for each; what finds its place
- * taken replaces what is there, and the table grows while that happens often. It holds copies, and
- * UIDs are never given twice, so nothing in it ever becomes wrong. Belongs to one thread, which is
- * pinned whenever it asks.
+ * A table of tags as JSON, each in one cache line. It grows to a megabyte; then the new replaces
+ * the old. It holds copies, and UIDs are never given twice, so nothing in it ever becomes wrong.
+ * Belongs to one thread, which is pinned whenever it asks.
  */
 #pragma once
 
@@ -22,8 +21,7 @@ struct query_names {
     struct index *index;
     struct scratch memory;          /* of `slots` */
     struct query_names_slot *slots; /* NULL: nothing is remembered */
-    uint32_t slot_count;            /* a power of two */
-    uint32_t replaced;              /* since the table has this size */
+    uint32_t slot_bits;             /* log2 of their number */
     struct buf text;                /* what was asked last, if it is not remembered */
 };
 

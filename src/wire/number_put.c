@@ -46,30 +46,26 @@ static inline uint64_t eight_digits(uint64_t n) {
     return (tens | (twos - 10 * tens) << 8) + UINT64_C(0x3030303030303030);
 }
 
-/* Writes the `count` digits of `n` from `p` on; returns where they end. Writes up to 7 bytes more.
- */
-static inline char *put_digits(char *p, uint64_t n, int count) {
-    enum { EIGHT = 8 };
-    const uint64_t power = 100000000;
-    if (count > EIGHT) {
-        int rest = count - EIGHT;
-        uint64_t high = n / power, top = high / power;
-        uint64_t lead = eight_digits(rest > EIGHT ? top : high);
-        int leading = rest > EIGHT ? rest - EIGHT : rest;
-        lead >>= EIGHT * (EIGHT - leading);
-        memcpy(p, &lead, EIGHT);
-        p += leading;
-        if (rest > EIGHT) {
-            uint64_t middle = eight_digits(high % power);
-            memcpy(p, &middle, EIGHT);
-            p += EIGHT;
-        }
-        n %= power;
-        count = EIGHT;
-    }
-    uint64_t digits = eight_digits(n) >> EIGHT * (EIGHT - count);
-    memcpy(p, &digits, EIGHT);
+/* Writes the `count` digits of n < 10^8 from `p` on, and behind them what makes eight bytes;
+   returns where they end. */
+static inline char *put_up_to_eight(char *p, uint64_t n, int count) {
+    uint64_t digits = eight_digits(n) >> 8 * (8 - count);
+    memcpy(p, &digits, 8);
     return p + count;
+}
+
+/* The same for any number. */
+static inline char *put_digits(char *p, uint64_t n, int count) {
+    const uint64_t power = 100000000;
+    if (count <= 8)
+        return put_up_to_eight(p, n, count);
+    if (count <= 16) {
+        p = put_up_to_eight(p, n / power, count - 8);
+        return put_up_to_eight(p, n % power, 8);
+    }
+    p = put_up_to_eight(p, n / (power * power), count - 16);
+    p = put_up_to_eight(p, n / power % power, 8);
+    return put_up_to_eight(p, n % power, 8);
 }
 
 void number_put_int(struct buf *out, int64_t value) {
