@@ -28,18 +28,28 @@ void scan_fini(struct scan *scan) {
     *scan = (struct scan){0};
 }
 
-/* The head is looked at before the segments: what leaves it in between is in both. */
-static enum rc gather(struct scan_merge *merge, const struct series *series) {
-    struct head_view view;
-    head_view(&series->head, &view);
-    const struct segment_list *list = store_segments(merge->store, series->shard);
+/* Adds everything to the merge. */
+static enum rc gather(struct scan_merge *merge, const struct head_view *view,
+                      const struct segment_list *list, uint32_t series_id) {
     uint32_t segments = list == NULL ? 0 : list->count;
     for (uint32_t i = 0; i < segments; i++)
-        TRY(scan_merge_add_segment(merge, list->segments[i], series->id, i));
-    for (uint32_t i = 0; i < view.vector_count; i++)
-        TRY(scan_merge_add_vector(merge, &view.vectors[i]->summary, view.vectors[i]->payload,
+        TRY(scan_merge_add_segment(merge, list->segments[i], series_id, i));
+    for (uint32_t i = 0; i < view->vector_count; i++)
+        TRY(scan_merge_add_vector(merge, &view->vectors[i]->summary, view->vectors[i]->payload,
                                   segments + i));
-    return scan_merge_add_tail(merge, &view, segments + view.vector_count);
+    TRY(scan_merge_add_tail(merge, view, segments + view->vector_count));
+    scan_merge_start(merge);
+    return RC_OK;
+}
+
+/* The head is looked at before the segments: what leaves it in between is in both. */
+static enum rc look(struct scan_state *state, const struct series *series) {
+    struct scan_merge *merge = &state->merge;
+    head_view(&series->head, &state->view);
+    const struct segment_list *list = store_segments(merge->store, series->shard);
+    if (merge->tombstone_count == 0 && scan_line_up(state, list, series->id))
+        return RC_OK;
+    return gather(merge, &state->view, list, series->id);
 }
 
 enum rc scan_open(struct scan *scan, struct series *series, int64_t from_ms, int64_t to_ms) {
@@ -56,13 +66,12 @@ enum rc scan_open(struct scan *scan, struct series *series, int64_t from_ms, int
     scan->summary = NULL;
     enum rc rc = RC_OK;
     if (state->merge.from_ms <= to_ms)
-        rc = gather(&state->merge, series);
+        rc = look(state, series);
     scan->damaged = state->merge.damaged;
     if (rc < 0) {
         scan_close(scan);
         return rc;
     }
-    scan_merge_start(&state->merge);
     return RC_OK;
 }
 
@@ -76,7 +85,8 @@ static void count(struct scan *scan, uint64_t points) {
 int scan_next(struct scan *scan) {
     struct scan_merge *merge = &scan->state->merge;
     CHECK(scan->state->open);
-    int outcome = scan_merge_next(merge, &scan->points);
+    int outcome = scan->state->line.active ? scan_line_next(scan->state, &scan->points)
+                                           : scan_merge_next(merge, &scan->points);
     scan->summary = outcome == SCAN_VECTOR ? merge->current->summary : NULL;
     count(scan, outcome == SCAN_VECTOR   ? scan->summary->count
                 : outcome == SCAN_POINTS ? scan->points.count
@@ -102,6 +112,7 @@ void scan_close(struct scan *scan) {
     if (!scan->state->open)
         return;
     scan->state->open = false;
+    scan->state->line.active = false;
     scan->summary = NULL;
     scan_merge_begin(&scan->state->merge, 0, 0, NULL, 0);
     epoch_unpin(scan->state->epochs);

@@ -454,15 +454,17 @@ static int yield_out(struct scan_merge *merge, unsigned kinds, struct points *po
     return SCAN_POINTS;
 }
 
+static enum rc need_out(struct scan_merge *merge) {
+    if (merge->out == NULL)
+        merge->out = scan_cursor_take(&merge->pool);
+    return merge->out == NULL ? RC_THROTTLE : RC_OK;
+}
+
 static enum rc prepare(struct scan_merge *merge) {
     scan_cursor_give(&merge->pool, merge->lent);
     merge->lent = NULL;
     merge->current = NULL;
-    if (merge->out == NULL) {
-        merge->out = scan_cursor_take(&merge->pool);
-        if (merge->out == NULL)
-            return RC_THROTTLE;
-    }
+    TRY(need_out(merge));
     scan_cursor_clear(merge->out);
     return RC_OK;
 }
@@ -499,6 +501,7 @@ int scan_merge_next(struct scan_merge *merge, struct points *points) {
 
 enum rc scan_merge_decode(struct scan_merge *merge, struct points *points) {
     CHECK(merge->current != NULL);
+    TRY(need_out(merge));
     TRY(decode_into(merge, merge->current, merge->out));
     scan_cursor_view(merge->out, 0, merge->out->end, merge->out->kind, points);
     return RC_OK;
