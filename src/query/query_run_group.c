@@ -5,42 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- fetching ahead ---- */
-
-/* Series lie all over memory, and each is a chain of pointers: what the next ones need is fetched
-   link by link while this one is computed. The tags stand behind the series. */
-enum { FAR = 16, NEAR = 11, NEXT = 6 };
-
-/* Series `at` of the plan, if it is one of those this worker will read. */
-static const struct series *ahead(const struct query_worker *worker, const struct query_plan *plan,
-                                  size_t at) {
-    const struct query_span *own = &worker->own;
-    return at - own->first < own->count ? plan->series.p[at] : NULL;
-}
-
-/* `at` may lie before the first: the sums wrap back. */
-static void prefetch_ahead(const struct query_worker *worker, const struct query_plan *plan,
-                           size_t at) {
-    const struct series *far = ahead(worker, plan, at + FAR);
-    const struct series *near = ahead(worker, plan, at + NEAR);
-    const struct series *next = ahead(worker, plan, at + NEXT);
-    if (far != NULL) {
-        __builtin_prefetch(far);
-        __builtin_prefetch((const char *)far + SERIES_ALIGN);
-    }
-    if (near != NULL)
-        head_prefetch_lists(&near->head);
-    if (next != NULL)
-        head_prefetch_summaries(&next->head);
-}
-
-void query_run_prefetch(struct query_worker *worker, const struct query_plan *plan,
-                        const struct query_span *own) {
-    worker->own = *own;
-    for (size_t at = (size_t)own->first - FAR; at != own->first; at++)
-        prefetch_ahead(worker, plan, at);
-}
-
 /* ---- members (a series removed since the selection is NULL) ---- */
 
 static void begin_group(struct query_worker *worker) {
@@ -314,6 +278,11 @@ static bool finish_group(struct query_worker *worker, const struct query_group *
 
 /* ---- alone ---- */
 
+/* `at` is a series of the plan. */
+static void prefetch_ahead(const struct query_worker *worker, size_t at) {
+    scan_prefetch(worker->task_series, worker->task_count, at - worker->task_first);
+}
+
 /* Reading the clock around each of tens of thousands of small groups would cost more than is worth
    knowing: one in so many is measured and stands for the others. */
 enum { SAMPLE = 16 };
@@ -324,7 +293,7 @@ static void load_single(struct query_worker *worker, struct query_group *group,
     bool present;
     if (group->series[0] == NULL)
         return;
-    prefetch_ahead(worker, group->plan, span->first);
+    prefetch_ahead(worker, span->first);
     query_run_load(worker, group->plan, group->series[0], column, &present);
     if (!present)
         return;
@@ -338,7 +307,7 @@ static void load_single(struct query_worker *worker, struct query_group *group,
 static void load_all(struct query_worker *worker, struct query_group *group,
                      const struct query_span *span) {
     for (uint32_t i = 0; i < group->count && !query_run_failed(worker->run); i++) {
-        prefetch_ahead(worker, group->plan, span->first + i);
+        prefetch_ahead(worker, span->first + i);
         load_member(worker, group, i);
     }
     if (!merge_timeline_finish(&worker->timeline))
@@ -420,11 +389,10 @@ static void load_chunk(void *context, uint32_t number, size_t index) {
     struct query_group *group = &run->worker[0].group;
     uint32_t from = (uint32_t)index * CHUNK;
     uint32_t to = group->count - from > CHUNK ? from + CHUNK : group->count;
-    uint32_t first = (uint32_t)(group->series - group->plan->series.p);
     int64_t began = clock_monotonic_ns();
-    query_run_prefetch(worker, group->plan, &(struct query_span){first + from, to - from});
+    scan_prefetch_first(group->series + from, to - from);
     for (uint32_t i = from; i < to && !query_run_failed(run); i++) {
-        prefetch_ahead(worker, group->plan, first + i);
+        scan_prefetch(group->series + from, to - from, i - from);
         load_member(worker, group, i);
     }
     worker->counters.scan_ns += clock_monotonic_ns() - began;

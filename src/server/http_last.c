@@ -4,6 +4,7 @@
  */
 #include "server/http_last.h"
 
+#include "query/query_names.h"
 #include "server/http_json.h"
 #include "server/series_spec.h"
 #include "store/scan.h"
@@ -14,6 +15,9 @@ struct last {
     struct http_request *request;
     struct scan scan;
     struct json_out json;
+    struct query_names names;
+    struct buf metric; /* "metric":"name" of `metric_uid`; 0: of none */
+    uint32_t metric_uid;
     int64_t from_ms;
     int64_t now_ms;
     bool resolve;
@@ -21,25 +25,26 @@ struct last {
     struct err err;
 };
 
-static void put_names(struct last *last, const struct series *series) {
-    struct series_key key;
-    index_key(last->request->instance->index, series, &key);
-    json_out_key(&last->json, STR("metric"));
-    json_out_string(&last->json, key.metric);
+/* Mostly that of the series before. */
+static void put_metric(struct last *last, uint32_t uid) {
+    if (last->metric_uid != uid) {
+        struct json_out json = {.out = &last->metric};
+        buf_reset(&last->metric);
+        json_out_key(&json, STR("metric"));
+        json_out_string(&json, index_name(last->request->instance->index, INDEX_METRIC, uid));
+        last->metric_uid = last->metric.failed ? 0 : uid;
+    }
+    json_out_raw(&last->json, buf_view(&last->metric));
 }
 
 static void put_tags(struct last *last, const struct series *series) {
-    struct series_key key;
-    index_key(last->request->instance->index, series, &key);
-    json_out_key(&last->json, STR("tags"));
-    json_out_object(&last->json);
-    for (uint32_t i = 0; i < key.tag_count; i++) {
-        json_out_key(&last->json, key.tags[i].key);
-        json_out_string(&last->json, key.tags[i].value);
-    }
-    json_out_object_end(&last->json);
+    struct buf *out = last->json.out;
+    json_out_raw(&last->json, STR("\"tags\":{"));
+    query_names_put_tags(&last->names, series->tags, series->tag_count, out);
+    buf_char(out, '}');
 }
 
+/* Numbers and hexadecimal digits need no escaping. */
 static enum rc put_series(struct last *last, struct series *series) {
     int64_t time_ms;
     struct value value;
@@ -47,27 +52,25 @@ static enum rc put_series(struct last *last, struct series *series) {
     if (found <= 0)
         return (enum rc)found;
     struct json_out *json = &last->json;
+    struct buf *out = json->out;
     json_out_object(json);
     if (last->resolve)
-        put_names(last, series);
-    json_out_key(json, STR("timestamp"));
-    json_out_int(json, time_ms);
-    struct buf text = {0};
+        put_metric(last, series->metric_uid);
+    json_out_raw(json, STR("\"timestamp\":"));
+    number_put_int(out, time_ms);
+    buf_str(out, STR(",\"value\":\""));
     if (value.is_float)
-        number_put_double(&text, points_double_of(value.bits));
+        number_put_double(out, points_double_of(value.bits));
     else
-        number_put_int(&text, (int64_t)value.bits);
-    json_out_key(json, STR("value"));
-    json_out_string(json, buf_view(&text));
-    buf_reset(&text);
+        number_put_int(out, (int64_t)value.bits);
+    buf_char(out, '"');
     if (last->resolve)
         put_tags(last, series);
-    index_tsuid(last->request->instance->index, series, &text);
-    json_out_key(json, STR("tsuid"));
-    json_out_string(json, buf_view(&text));
-    buf_fini(&text);
+    buf_str(out, STR(",\"tsuid\":\""));
+    index_tsuid(last->request->instance->index, series, out);
+    buf_char(out, '"');
     json_out_object_end(json);
-    return json->out->failed ? RC_THROTTLE : RC_OK;
+    return out->failed || last->metric.failed ? RC_THROTTLE : RC_OK;
 }
 
 static enum rc no_such_name(struct last *last, const char *kind, str name) {
@@ -104,8 +107,12 @@ static enum rc put_matching(struct last *last, const struct series_spec *spec) {
     struct series_vec found = {0};
     store_readers_enter(last->request->instance->store);
     enum rc rc = index_select(index, metric, conditions, spec->tag_count, -1, &found);
-    for (size_t i = 0; rc == RC_OK && i < found.n; i++)
+    if (rc == RC_OK)
+        scan_prefetch_first(found.p, found.n);
+    for (size_t i = 0; rc == RC_OK && i < found.n; i++) {
+        scan_prefetch(found.p, found.n, i);
         rc = put_series(last, found.p[i]);
+    }
     store_readers_leave(last->request->instance->store);
     series_vec_fini(&found);
     return rc;
@@ -203,6 +210,7 @@ void http_last_handle(struct http_request *request) {
     struct last last = {
         .request = request,
         .json = {.out = &request->reply.body},
+        .metric.budget = &request->instance->budget,
         .now_ms = clock_wall_ms(&clock_system),
         .from_ms = INT64_MIN,
     };
@@ -213,11 +221,14 @@ void http_last_handle(struct http_request *request) {
         json_decref(body);
         return;
     }
+    query_names_init(&last.names, request->instance->index, &request->instance->budget);
     json_out_array(&last.json);
     rc = parse_and_put(&last, body);
     json_decref(body);
     json_out_array_end(&last.json);
     scan_fini(&last.scan);
+    query_names_fini(&last.names);
+    buf_fini(&last.metric);
     if (rc == RC_OK && last.queries == 0)
         rc = err_set(&last.err, RC_INVALID, "Missing sub queries");
     if (rc < 0) {

@@ -62,6 +62,16 @@ enum rc scan_decode(struct scan *scan) MUST_USE;
 
 void scan_close(struct scan *scan);
 
+/* ---- many series in turn ---- */
+
+/* Series lie all over memory, and each is a chain of pointers. Whoever scans `series` (NULL where
+   one is gone) in order calls scan_prefetch_first once, and scan_prefetch before the scan of
+   series[at]: that brings links of the next ones into cache while this one is read. Pinned. */
+void scan_prefetch_first(struct series *const *series, size_t count);
+void scan_prefetch(struct series *const *series, size_t count, size_t at);
+
+/* ---- the newest point ---- */
+
 /* The newest point of a series at or before `to_ms` and not before `from_ms`: 1 found, 0 none, or a
    negative rc. Reads the newest sources first. */
 int scan_last(struct scan *scan, struct series *series, int64_t from_ms, int64_t to_ms,

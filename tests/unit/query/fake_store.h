@@ -156,10 +156,10 @@ struct scan_state {
     uint8_t *payload;
 };
 
-void head_prefetch_lists(const struct head *head) {
+void scan_prefetch_first(struct series *const *series, size_t count) {
 }
 
-void head_prefetch_summaries(const struct head *head) {
+void scan_prefetch(struct series *const *series, size_t count, size_t at) {
 }
 
 enum rc scan_init(struct scan *scan, struct store *store, struct budget *budget) {
