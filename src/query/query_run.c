@@ -248,10 +248,7 @@ static void run_task(void *context, uint32_t number, size_t index) {
     struct query_worker *worker = &run->worker[number];
     begin_task(run, task);
     struct query_span series = series_of(task);
-    worker->task_series = task->plan->series.p + series.first;
-    worker->task_count = series.count;
-    worker->task_first = series.first;
-    scan_prefetch_first(worker->task_series, series.count);
+    query_run_begin_row(worker, task->plan, &series);
     for (uint32_t i = 0; i < task->groups && !query_run_failed(run); i++)
         if (query_run_group_alone(worker, task->plan, &task->plan->groups[task->first + i],
                                   &text->text))

@@ -94,9 +94,8 @@ struct query_worker {
     bool ints_seen; /* kinds of the columns loaded since the group began */
     bool floats_seen;
     bool reload_seen;
-    struct series *const *task_series; /* of the task of small groups, in the plan's order */
-    size_t task_count;
-    size_t task_first; /* position of the first in the plan */
+    struct scan_row row; /* series of the plan that this worker reads now */
+    size_t row_first;    /* position of the first in the plan */
     struct query_names names;
     struct scratch common;
     uint32_t common_count;
@@ -172,6 +171,10 @@ void query_run_load(struct query_worker *worker, const struct query_plan *plan,
                     struct series *series, struct merge_column *column, bool *present);
 
 /* ---- query_run_group.c ---- */
+
+/* The worker is about to read these series of the plan, in order: fetches the first ones. */
+void query_run_begin_row(struct query_worker *worker, const struct query_plan *plan,
+                         const struct query_span *span);
 
 /* Computes a group on this worker alone and appends its text; false if the group has no members. */
 bool query_run_group_alone(struct query_worker *worker, const struct query_plan *plan,

@@ -5,6 +5,21 @@
 #include <math.h>
 #include <string.h>
 
+/* ---- fetching ahead ---- */
+
+void query_run_begin_row(struct query_worker *worker, const struct query_plan *plan,
+                         const struct query_span *span) {
+    worker->row = (struct scan_row){plan->series.p + span->first, span->count,
+                                    plan->window.scan_from_ms, plan->window.scan_to_ms};
+    worker->row_first = span->first;
+    scan_prefetch_first(&worker->scan, &worker->row);
+}
+
+/* `at` is a position in the plan. */
+static void prefetch_ahead(struct query_worker *worker, size_t at) {
+    scan_prefetch(&worker->scan, &worker->row, at - worker->row_first);
+}
+
 /* ---- members (a series removed since the selection is NULL) ---- */
 
 static void begin_group(struct query_worker *worker) {
@@ -278,11 +293,6 @@ static bool finish_group(struct query_worker *worker, const struct query_group *
 
 /* ---- alone ---- */
 
-/* `at` is a series of the plan. */
-static void prefetch_ahead(const struct query_worker *worker, size_t at) {
-    scan_prefetch(worker->task_series, worker->task_count, at - worker->task_first);
-}
-
 /* Reading the clock around each of tens of thousands of small groups would cost more than is worth
    knowing: one in so many is measured and stands for the others. */
 enum { SAMPLE = 16 };
@@ -389,10 +399,11 @@ static void load_chunk(void *context, uint32_t number, size_t index) {
     struct query_group *group = &run->worker[0].group;
     uint32_t from = (uint32_t)index * CHUNK;
     uint32_t to = group->count - from > CHUNK ? from + CHUNK : group->count;
+    uint32_t first = (uint32_t)(group->series - group->plan->series.p);
     int64_t began = clock_monotonic_ns();
-    scan_prefetch_first(group->series + from, to - from);
+    query_run_begin_row(worker, group->plan, &(struct query_span){first + from, to - from});
     for (uint32_t i = from; i < to && !query_run_failed(run); i++) {
-        scan_prefetch(group->series + from, to - from, i - from);
+        prefetch_ahead(worker, first + i);
         load_member(worker, group, i);
     }
     worker->counters.scan_ns += clock_monotonic_ns() - began;

@@ -107,10 +107,11 @@ static enum rc put_matching(struct last *last, const struct series_spec *spec) {
     struct series_vec found = {0};
     store_readers_enter(last->request->instance->store);
     enum rc rc = index_select(index, metric, conditions, spec->tag_count, -1, &found);
+    struct scan_row row = {found.p, found.n, last->from_ms, LIMIT_TIME_MS_MAX};
     if (rc == RC_OK)
-        scan_prefetch_first(found.p, found.n);
+        scan_prefetch_first(&last->scan, &row);
     for (size_t i = 0; rc == RC_OK && i < found.n; i++) {
-        scan_prefetch(found.p, found.n, i);
+        scan_prefetch(&last->scan, &row, i);
         rc = put_series(last, found.p[i]);
     }
     store_readers_leave(last->request->instance->store);

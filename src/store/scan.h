@@ -64,11 +64,19 @@ void scan_close(struct scan *scan);
 
 /* ---- many series in turn ---- */
 
-/* Series lie all over memory, and each is a chain of pointers. Whoever scans `series` (NULL where
-   one is gone) in order calls scan_prefetch_first once, and scan_prefetch before the scan of
-   series[at]: that brings links of the next ones into cache while this one is read. Pinned. */
-void scan_prefetch_first(struct series *const *series, size_t count);
-void scan_prefetch(struct series *const *series, size_t count, size_t at);
+/* Series that are scanned one after the other, all over the same range. */
+struct scan_row {
+    struct series *const *series; /* NULL where one is gone */
+    size_t count;
+    int64_t from_ms;
+    int64_t to_ms;
+};
+
+/* Series lie all over memory, and each is a chain of pointers. Whoever scans a row calls
+   scan_prefetch_first once, and scan_prefetch before the scan of row->series[at]: that brings links
+   of the next ones into cache while this one is read. Pinned. */
+void scan_prefetch_first(struct scan *scan, const struct scan_row *row);
+void scan_prefetch(struct scan *scan, const struct scan_row *row, size_t at);
 
 /* ---- the newest point ---- */
 

@@ -101,6 +101,18 @@ enum rc segment_vectors(struct segment *segment, uint32_t series_id,
     return RC_OK;
 }
 
+void segment_prefetch(const struct segment *segment, uint32_t series_id) {
+    uint32_t g = count_at_most(segment->group_series, segment->footer.group_count, series_id);
+    const struct segment_group *group =
+        g == 0 ? NULL : atomic_load_explicit(&segment->group_slots[g - 1], memory_order_acquire);
+    if (group == NULL || group == &segment_damaged_group)
+        return;
+    uint32_t s = count_at_most(group->ids, group->series_count, series_id);
+    const struct vector_summary *summary = &group->summaries[group->firsts[s == 0 ? 0 : s - 1]];
+    __builtin_prefetch(summary);
+    __builtin_prefetch((const char *)(summary + 1) - 1);
+}
+
 enum rc segment_payload(struct segment *segment, uint32_t vector, const uint8_t **payload) {
     CHECK(vector < segment->footer.vector_count);
     uint32_t g = count_at_most(segment->group_vector, segment->footer.group_count, vector) - 1;

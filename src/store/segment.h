@@ -94,6 +94,9 @@ enum rc segment_vectors(struct segment *segment, uint32_t series_id,
                         const struct vector_summary **summaries, uint32_t *first,
                         uint32_t *count) MUST_USE;
 
+/* Brings into cache what segment_vectors of this series will give, if that is expanded already. */
+void segment_prefetch(const struct segment *segment, uint32_t series_id);
+
 /* Payload of vector `first + i` as numbered by segment_vectors; verified. */
 enum rc segment_payload(struct segment *segment, uint32_t vector, const uint8_t **payload) MUST_USE;
 

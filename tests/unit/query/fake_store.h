@@ -156,10 +156,10 @@ struct scan_state {
     uint8_t *payload;
 };
 
-void scan_prefetch_first(struct series *const *series, size_t count) {
+void scan_prefetch_first(struct scan *scan, const struct scan_row *row) {
 }
 
-void scan_prefetch(struct series *const *series, size_t count, size_t at) {
+void scan_prefetch(struct scan *scan, const struct scan_row *row, size_t at) {
 }
 
 enum rc scan_init(struct scan *scan, struct store *store, struct budget *budget) {
