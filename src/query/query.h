@@ -141,12 +141,15 @@ struct query_counters {
 
 /* Where results go. `format` appends the text of one result to `out`; it is called from several
    threads at once, each with its own `out`. `write` gets those texts in the order of the answer,
-   one call at a time, `first` true for the first one; a negative return stops the query. */
+   one call at a time, `first` true for the first one; a negative return stops the query. A text is
+   that of one result, or, with `joined`, of several, each with a comma before it but for the first
+   of the answer: many small results then cost few calls. */
 struct query_sink {
     void (*format)(void *context, const struct query *query, const struct query_result *result,
                    struct buf *out);
     enum rc (*write)(void *context, str text, bool first);
     void *context;
+    bool joined;
 };
 
 /* Runs a query. Unknown names: RC_NOT_FOUND (400) with "No such name for 'metrics': 'x'" as message

@@ -13,8 +13,11 @@
 
 enum {
     HOUR_S = 3600,
-    LARGE_GROUP = 256,         /* series from which a group is shared by all workers */
-    TASK_SERIES = 64,          /* series of small groups that make a task */
+    LARGE_GROUP = 256,     /* series from which a group is shared by all workers */
+    TASK_SERIES = 64,      /* series of small groups that make a task */
+    TASK_SERIES_MAX = 256, /* so many if each has few points */
+    TASK_FEW_POINTS = 16,
+    TASKS_OF_WORKER = 8,       /* at least, where tasks are larger */
     LOOK_SERIES = 16,          /* series between two looks at the clock */
     POLL_NS = 5 * 1000 * 1000, /* how often `cancelled` is asked */
     WEIGHT_OF_THREAD = 64,     /* series of six hours that are worth a thread */
@@ -176,9 +179,9 @@ static bool is_large(const struct query_run *run, const struct query_span *span,
 }
 
 static struct task next_task(const struct query_run *run, struct query_plan *plan, size_t first,
-                             size_t groups) {
+                             size_t groups, size_t task_series) {
     struct task task = {plan, first, 0, false};
-    uint32_t series = 0;
+    size_t series = 0;
     for (size_t at = first; at < plan->group_count; at++) {
         const struct query_span *span = &plan->groups[at];
         if (is_large(run, span, groups)) {
@@ -186,7 +189,7 @@ static struct task next_task(const struct query_run *run, struct query_plan *pla
                 break;
             return (struct task){plan, first, 1, true};
         }
-        if (task.groups > 0 && series + span->count > TASK_SERIES)
+        if (task.groups > 0 && series + span->count > task_series)
             break;
         series += span->count;
         task.groups++;
@@ -194,14 +197,31 @@ static struct task next_task(const struct query_run *run, struct query_plan *pla
     return task;
 }
 
+/* Few and large tasks save hand-overs; but every worker must get some, and a task's text is in
+   memory as a whole. */
+static size_t task_size(const struct query_run *run, const struct query_plan *plan, size_t series) {
+    const struct query_sub *sub = plan->sub;
+    int64_t length_ms = plan->window.scan_to_ms - plan->window.scan_from_ms;
+    bool few_points =
+        sub->downsampled &&
+        (sub->downsample.all || length_ms / sub->downsample.interval_ms <= TASK_FEW_POINTS);
+    size_t share = series / (run->worker_count * TASKS_OF_WORKER);
+    if (!few_points || share < TASK_SERIES)
+        return TASK_SERIES;
+    return share < TASK_SERIES_MAX ? share : TASK_SERIES_MAX;
+}
+
 static enum rc make_tasks(struct query_run *run, struct task_vec *tasks) {
-    size_t groups = 0;
-    for (uint32_t i = 0; i < run->plan_count; i++)
+    size_t groups = 0, series = 0;
+    for (uint32_t i = 0; i < run->plan_count; i++) {
         groups += run->plans[i].group_count;
+        series += run->plans[i].series.n;
+    }
     for (uint32_t i = 0; i < run->plan_count; i++) {
         struct query_plan *plan = &run->plans[i];
+        size_t task_series = task_size(run, plan, series);
         for (size_t at = 0; at < plan->group_count;) {
-            struct task task = next_task(run, plan, at, groups);
+            struct task task = next_task(run, plan, at, groups, task_series);
             at += task.groups;
             if (!task_vec_push(tasks, task))
                 return RC_NOMEM;

@@ -287,6 +287,8 @@ static bool finish_group(struct query_worker *worker, const struct query_group *
         return false;
     if (sub->tsuid_count > 0)
         result.metric = index_name(run->index, INDEX_METRIC, result.series[0]->metric_uid);
+    if (run->sink->joined)
+        buf_char(out, ',');
     run->sink->format(run->sink->context, run->query, &result, out);
     return true;
 }

@@ -75,20 +75,29 @@ void query_run_output_mark(struct query_run *run, struct query_text *text) {
     ends[text->count++] = text->text.n;
 }
 
+static void write_one(struct query_run *run, str one) {
+    enum rc rc = run->sink->write(run->sink->context, one, !run->any_written);
+    run->any_written = true;
+    if (rc >= 0)
+        return;
+    struct err err;
+    (void)err_set(&err, rc, "%s", err_text(rc));
+    query_run_fail(run, rc, &err);
+}
+
 /* Called by the one thread that writes, without the lock. */
 static void write_text(struct query_run *run, struct query_text *text) {
     const size_t *ends = text->ends.p;
+    if (text->count == 0 || query_run_failed(run))
+        return;
+    if (run->sink->joined) {
+        write_one(run, str_from(buf_view(&text->text), run->any_written ? 0 : 1));
+        return;
+    }
     size_t from = 0;
     for (size_t i = 0; i < text->count && !query_run_failed(run); i++) {
-        str one = {text->text.p + from, ends[i] - from};
-        enum rc rc = run->sink->write(run->sink->context, one, !run->any_written);
-        run->any_written = true;
+        write_one(run, (str){text->text.p + from, ends[i] - from});
         from = ends[i];
-        if (rc >= 0)
-            continue;
-        struct err err;
-        (void)err_set(&err, rc, "%s", err_text(rc));
-        query_run_fail(run, rc, &err);
     }
 }
 

@@ -18,7 +18,7 @@
    has run this long is given up when the other side is closed. */
 #define PATIENCE_NS INT64_C(1000000000)
 
-enum { PENDING_BYTES = 64 << 10 };
+enum { PENDING_BYTES = 64 << 10, LARGE_BYTES = 8 << 10 };
 
 struct job {
     struct instance *instance;
@@ -81,9 +81,10 @@ static enum rc hand_over(struct job *job) {
 }
 
 static enum rc say(struct job *job, str text) {
-    if (job->pending.n + text.n > PENDING_BYTES)
+    bool large = text.n > LARGE_BYTES;
+    if (large || job->pending.n + text.n > PENDING_BYTES)
         TRY(hand_over(job));
-    if (text.n > PENDING_BYTES)
+    if (large)
         return http_stream_push(job->stream, text);
     buf_str(&job->pending, text);
     return RC_OK;
@@ -100,7 +101,8 @@ static enum rc open_answer(struct job *job) {
 
 static enum rc write_result(void *context, str text, bool first) {
     struct job *job = context;
-    TRY(first ? open_answer(job) : say(job, STR(",")));
+    if (first)
+        TRY(open_answer(job));
     return say(job, text);
 }
 
@@ -163,7 +165,7 @@ static enum rc run_once(struct job *job, struct query_counters *counters, struct
         .cancelled = is_cancelled,
         .context = job,
     };
-    struct query_sink sink = {format_result, write_result, job};
+    struct query_sink sink = {format_result, write_result, job, .joined = true};
     TRY(query_run(job->instance->store, &job->query, &limits, &sink, counters, err));
     TRY(close_answer(job, counters));
     return job->query.delete ? delete_range(job, &limits, err) : RC_OK;
