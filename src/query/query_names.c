@@ -5,14 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    SLOT_BYTES = 64,
-    TEXT_BYTES = 52,
-    HASH_BITS = 32,
-    BITS_FIRST = 6,
-    BITS_MAX = 14,
-    PROBES = 4
-};
+enum { SLOT_BYTES = 64, TEXT_BYTES = 52, HASH_BITS = 32, BITS_FIRST = 6, BITS_MAX = 14 };
 
 /* A tag, or with value_uid 0 a key alone. */
 struct query_names_slot {
@@ -35,32 +28,39 @@ void query_names_fini(struct query_names *names) {
     names->slot_bits = 0;
 }
 
-/* The place a tag would like. UIDs are dense: a multiplication spreads them evenly (Knuth, TAOCP
-   volume 3, 6.4). */
-static inline uint32_t home_of(const struct query_names *names, struct series_tag tag) {
-    uint32_t hash = tag.value_uid * UINT32_C(0x9e3779b1) + tag.key_uid * UINT32_C(0x85ebca77);
-    return hash >> (HASH_BITS - names->slot_bits);
-}
-
 static inline bool is_of(const struct query_names_slot *slot, struct series_tag tag) {
     return slot->key_uid == tag.key_uid && slot->value_uid == tag.value_uid;
 }
 
-/* The slot of a tag, or a free one where it may stand, or NULL. The slots go on a little behind the
-   last home. */
-static inline struct query_names_slot *find(const struct query_names *names,
-                                            struct series_tag tag) {
-    struct query_names_slot *slot = &names->slots[home_of(names, tag)];
-    for (int i = 0; i < PROBES; i++)
-        if (is_of(&slot[i], tag) || slot[i].key_uid == 0)
-            return &slot[i];
-    return NULL;
+/* UIDs are dense, and most values have one key only: the last bits of the value's are the tag's
+   home, so that results in order of UIDs walk through the table. */
+static inline struct query_names_slot *home_of(const struct query_names *names,
+                                               struct series_tag tag) {
+    uint32_t uid = tag.value_uid != 0 ? tag.value_uid : tag.key_uid;
+    return &names->slots[uid & (((uint32_t)1 << names->slot_bits) - 1)];
 }
 
-/* An empty table of 2^bits homes, each slot in one cache line. False when memory is out. */
+/* Where else it may stand. */
+static inline struct query_names_slot *refuge_of(const struct query_names *names,
+                                                 struct series_tag tag) {
+    uint32_t hash = tag.value_uid * UINT32_C(0x9e3779b1) + tag.key_uid * UINT32_C(0x85ebca77);
+    return &names->slots[hash >> (HASH_BITS - names->slot_bits)];
+}
+
+/* The slot of a tag, or a free one where it may stand, or NULL. */
+static inline struct query_names_slot *find(const struct query_names *names,
+                                            struct series_tag tag) {
+    struct query_names_slot *slot = home_of(names, tag);
+    if (LIKELY(is_of(slot, tag)) || slot->key_uid == 0)
+        return slot;
+    slot = refuge_of(names, tag);
+    return is_of(slot, tag) || slot->key_uid == 0 ? slot : NULL;
+}
+
+/* An empty table of 2^bits slots, each in one cache line. False when memory is out. */
 static bool make_table(struct query_names *names, uint32_t bits) {
     struct scratch memory = {.budget = names->memory.budget};
-    size_t bytes = (((size_t)1 << bits) + PROBES) * SLOT_BYTES;
+    size_t bytes = ((size_t)1 << bits) * SLOT_BYTES;
     char *p = scratch_need(&memory, bytes + SLOT_BYTES);
     if (p == NULL)
         return false;
@@ -79,7 +79,7 @@ static bool grow(struct query_names *names) {
     uint32_t bits = before.slots == NULL ? BITS_FIRST : before.slot_bits + 1;
     if (bits > BITS_MAX || !make_table(names, bits))
         return false;
-    size_t count = before.slots == NULL ? 0 : ((size_t)1 << before.slot_bits) + PROBES;
+    size_t count = before.slots == NULL ? 0 : (size_t)1 << before.slot_bits;
     for (size_t i = 0; i < count; i++) {
         const struct query_names_slot *slot = &before.slots[i];
         if (slot->key_uid == 0)
@@ -101,7 +101,7 @@ static struct query_names_slot *place_for(struct query_names *names, struct seri
     do
         slot = find(names, tag);
     while (slot == NULL && grow(names));
-    return slot != NULL ? slot : &names->slots[home_of(names, tag)];
+    return slot != NULL ? slot : home_of(names, tag);
 }
 
 /* Quotes into names->text; the names by *raw. */
