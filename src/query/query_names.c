@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLOT_BYTES = 64, TEXT_BYTES = 52, HASH_BITS = 32, BITS_FIRST = 6, BITS_MAX = 14 };
+enum { SLOT_BYTES = 64, TEXT_BYTES = 52, HASH_BITS = 32, BITS_FIRST = 6, CROWDED = 8 };
 
 /* A tag, or with value_uid 0 a key alone. */
 struct query_names_slot {
@@ -17,8 +17,10 @@ struct query_names_slot {
 };
 _Static_assert(sizeof(struct query_names_slot) == SLOT_BYTES, "one cache line");
 
-void query_names_init(struct query_names *names, struct index *index, struct budget *budget) {
-    *names = (struct query_names){.index = index, .memory.budget = budget, .text.budget = budget};
+void query_names_init(struct query_names *names, struct index *index, uint32_t bits_max,
+                      struct budget *budget) {
+    *names = (struct query_names){
+        .index = index, .bits_max = bits_max, .memory.budget = budget, .text.budget = budget};
 }
 
 void query_names_fini(struct query_names *names) {
@@ -77,7 +79,8 @@ static bool make_table(struct query_names *names, uint32_t bits) {
 static bool grow(struct query_names *names) {
     struct query_names before = *names;
     uint32_t bits = before.slots == NULL ? BITS_FIRST : before.slot_bits + 1;
-    if (bits > BITS_MAX || !make_table(names, bits))
+    names->crowded = 0;
+    if (bits > names->bits_max || !make_table(names, bits))
         return false;
     size_t count = before.slots == NULL ? 0 : (size_t)1 << before.slot_bits;
     for (size_t i = 0; i < count; i++) {
@@ -93,14 +96,15 @@ static bool grow(struct query_names *names) {
     return true;
 }
 
-/* Where to remember a tag, at the price of what is there; NULL without a table. */
+/* Where to remember a tag, at the price of what is there; NULL without a table. A few that find no
+   place are no reason to double it. */
 static struct query_names_slot *place_for(struct query_names *names, struct series_tag tag) {
     if (names->slots == NULL && !grow(names))
         return NULL;
-    struct query_names_slot *slot;
-    do
+    struct query_names_slot *slot = find(names, tag);
+    if (slot == NULL && ++names->crowded > (UINT32_C(1) << names->slot_bits) / CROWDED &&
+        grow(names))
         slot = find(names, tag);
-    while (slot == NULL && grow(names));
     return slot != NULL ? slot : home_of(names, tag);
 }
 

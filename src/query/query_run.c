@@ -385,7 +385,7 @@ static enum rc init_worker(struct query_run *run, struct query_worker *worker) {
     arena_init(&worker->kept, &run->kept);
     merge_timeline_init(&worker->timeline, budget);
     merge_slice_init(&worker->slice, budget);
-    query_names_init(&worker->names, run->index, budget);
+    query_names_init(&worker->names, run->index, QUERY_NAMES_MANY, budget);
     TRY(scan_init(&worker->scan, run->store, budget));
     worker->scan_ready = true;
     return RC_OK;

@@ -222,7 +222,8 @@ void http_last_handle(struct http_request *request) {
         json_decref(body);
         return;
     }
-    query_names_init(&last.names, request->instance->index, &request->instance->budget);
+    query_names_init(&last.names, request->instance->index, QUERY_NAMES_FEW,
+                     &request->instance->budget);
     json_out_array(&last.json);
     rc = parse_and_put(&last, body);
     json_decref(body);

@@ -78,9 +78,9 @@ static void random_tags(struct series_tag *tags, uint32_t count, uint32_t values
         tags[i] = (struct series_tag){1 + (uint32_t)rand() % KEYS, 1 + (uint32_t)rand() % values};
 }
 
-static void check_many(struct budget *limit, uint32_t values) {
+static void check_many(struct budget *limit, uint32_t bits_max, uint32_t values) {
     struct query_names names;
-    query_names_init(&names, index_of_names, limit);
+    query_names_init(&names, index_of_names, bits_max, limit);
     struct buf got = {0}, expected = {0};
     for (int round = 0; round < 20000; round++) {
         struct series_tag tags[8];
@@ -99,17 +99,18 @@ static void check_many(struct budget *limit, uint32_t values) {
 }
 
 static void tags_are_written_as_json_writes_them(void **state) {
-    check_many(NULL, 10);
-    check_many(&budget, VALUES);
+    check_many(NULL, QUERY_NAMES_MANY, 10);
+    check_many(NULL, QUERY_NAMES_FEW, VALUES);
+    check_many(&budget, QUERY_NAMES_MANY, VALUES);
 }
 
 static void too_little_memory_for_a_table_changes_nothing_but_the_speed(void **state) {
     struct budget little;
     budget_init(&little, 5000, NULL);
-    check_many(&little, VALUES);
+    check_many(&little, QUERY_NAMES_MANY, VALUES);
     assert_int_equal(budget_used(&little), 0);
     budget_init(&little, 1000, NULL);
-    check_many(&little, VALUES);
+    check_many(&little, QUERY_NAMES_MANY, VALUES);
     assert_int_equal(budget_used(&little), 0);
 }
 
@@ -117,7 +118,7 @@ static void no_memory_for_a_text_fails_the_output(void **state) {
     struct budget none;
     budget_init(&none, 1, NULL);
     struct query_names names;
-    query_names_init(&names, index_of_names, &none);
+    query_names_init(&names, index_of_names, QUERY_NAMES_MANY, &none);
     struct buf out = {0};
     query_names_put_tags(&names, &(struct series_tag){1, 1}, 1, &out);
     assert_true(out.failed);
@@ -127,7 +128,7 @@ static void no_memory_for_a_text_fails_the_output(void **state) {
 
 static void keys_are_quoted_and_set_apart_by_commas(void **state) {
     struct query_names names;
-    query_names_init(&names, index_of_names, NULL);
+    query_names_init(&names, index_of_names, QUERY_NAMES_MANY, NULL);
     struct buf out = {0};
     buf_char(&out, '[');
     query_names_put_keys(&names, NULL, 0, &out);
