@@ -191,7 +191,7 @@ uint64_t machine_raise_open_files(void) {
 
 void machine_tune_allocator(void) {
     mallopt(M_ARENA_MAX, 4);
-    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    mallopt(M_MMAP_THRESHOLD, 4 << 20); /* answers of a few MiB reuse their pages */
     mallopt(M_TRIM_THRESHOLD, 8 << 20);
 }
 
