@@ -9,10 +9,9 @@ enum { SLOT_BYTES = 64, TEXT_BYTES = 52, HASH_BITS = 32, BITS_FIRST = 6, CROWDED
 
 /* A tag, or with value_uid 0 a key alone. */
 struct query_names_slot {
-    uint32_t key_uid; /* 0: free */
-    uint32_t value_uid;
-    uint8_t n;     /* bytes of the text: what is longer is not remembered */
-    uint8_t key_n; /* bytes of the key, if the text holds the names as they are; else 0 */
+    struct series_tag tag; /* key_uid 0: free */
+    uint8_t n;             /* bytes of the text: what is longer is not remembered */
+    uint8_t key_n;         /* bytes of the key, if the text holds the names as they are; else 0 */
     char text[TEXT_BYTES + 2];
 };
 _Static_assert(sizeof(struct query_names_slot) == SLOT_BYTES, "one cache line");
@@ -30,16 +29,15 @@ void query_names_fini(struct query_names *names) {
     names->slot_bits = 0;
 }
 
-static inline bool is_of(const struct query_names_slot *slot, struct series_tag tag) {
-    return slot->key_uid == tag.key_uid && slot->value_uid == tag.value_uid;
+static inline bool is_of(const struct query_names_slot *slot, const struct series_tag *tag) {
+    return memcmp(&slot->tag, tag, sizeof(*tag)) == 0;
 }
 
 /* UIDs are dense, and most values have one key only: the last bits of the value's are the tag's
    home, so that results in order of UIDs walk through the table. */
 static inline struct query_names_slot *home_of(const struct query_names *names,
                                                struct series_tag tag) {
-    uint32_t uid = tag.value_uid != 0 ? tag.value_uid : tag.key_uid;
-    return &names->slots[uid & (((uint32_t)1 << names->slot_bits) - 1)];
+    return &names->slots[tag.value_uid & ((UINT32_C(1) << names->slot_bits) - 1)];
 }
 
 /* Where else it may stand. */
@@ -53,10 +51,10 @@ static inline struct query_names_slot *refuge_of(const struct query_names *names
 static inline struct query_names_slot *find(const struct query_names *names,
                                             struct series_tag tag) {
     struct query_names_slot *slot = home_of(names, tag);
-    if (LIKELY(is_of(slot, tag)) || slot->key_uid == 0)
+    if (LIKELY(is_of(slot, &tag)) || slot->tag.key_uid == 0)
         return slot;
     slot = refuge_of(names, tag);
-    return is_of(slot, tag) || slot->key_uid == 0 ? slot : NULL;
+    return is_of(slot, &tag) || slot->tag.key_uid == 0 ? slot : NULL;
 }
 
 /* An empty table of 2^bits slots, each in one cache line. False when memory is out. */
@@ -85,10 +83,9 @@ static bool grow(struct query_names *names) {
     size_t count = before.slots == NULL ? 0 : (size_t)1 << before.slot_bits;
     for (size_t i = 0; i < count; i++) {
         const struct query_names_slot *slot = &before.slots[i];
-        if (slot->key_uid == 0)
+        if (slot->tag.key_uid == 0)
             continue;
-        struct query_names_slot *place =
-            find(names, (struct series_tag){slot->key_uid, slot->value_uid});
+        struct query_names_slot *place = find(names, slot->tag);
         if (place != NULL)
             *place = *slot;
     }
@@ -135,8 +132,7 @@ static void remember(struct query_names *names, struct series_tag tag, const str
     struct query_names_slot *slot = fits ? place_for(names, tag) : NULL;
     if (slot == NULL)
         return;
-    slot->key_uid = tag.key_uid;
-    slot->value_uid = tag.value_uid;
+    slot->tag = tag;
     slot->n = (uint8_t)text.n;
     slot->key_n = is_verbatim(text, raw) ? (uint8_t)raw->key.n : 0;
     memcpy(slot->text, text.p, text.n);
@@ -146,7 +142,7 @@ static void remember(struct query_names *names, struct series_tag tag, const str
 static inline const struct query_names_slot *recall(const struct query_names *names,
                                                     struct series_tag tag) {
     const struct query_names_slot *slot = LIKELY(names->slots != NULL) ? find(names, tag) : NULL;
-    return slot != NULL && slot->key_uid != 0 ? slot : NULL;
+    return slot != NULL && slot->tag.key_uid != 0 ? slot : NULL;
 }
 
 static __attribute__((noinline)) void put_new(struct query_names *names, struct series_tag tag,
@@ -159,41 +155,51 @@ static __attribute__((noinline)) void put_new(struct query_names *names, struct 
     buf_str(out, buf_view(&names->text));
 }
 
-/* Appends the text of a tag and a comma. All bytes that a text may have are copied: that is one
-   line, and no branch on its length. */
-static inline void put(struct query_names *names, struct series_tag tag, struct buf *out) {
-    const struct query_names_slot *slot = recall(names, tag);
-    char *to = UNLIKELY(slot == NULL) ? NULL : buf_reserve(out, TEXT_BYTES + 1);
-    if (UNLIKELY(to == NULL)) {
-        put_new(names, tag, out);
-        buf_char(out, ',');
-        return;
+/* Appends what is remembered of the first tags, each with a comma, and returns their number. All
+   bytes that a text may have are copied: that is one line, and no branch on its length. Nearly all
+   tags are at home, so those are looked for with what is in registers. */
+static uint32_t put_known(const struct query_names *names, const struct series_tag *tags,
+                          uint32_t count, struct buf *out) {
+    char *start = buf_reserve(out, (size_t)count * (TEXT_BYTES + 1));
+    const struct query_names_slot *slots = names->slots;
+    if (UNLIKELY(start == NULL || slots == NULL))
+        return 0;
+    uint32_t mask = (UINT32_C(1) << names->slot_bits) - 1;
+    char *to = start;
+    uint32_t i = 0;
+    for (; i < count; i++) {
+        const struct query_names_slot *slot = &slots[tags[i].value_uid & mask];
+        if (UNLIKELY(!is_of(slot, &tags[i])) && (slot = recall(names, tags[i])) == NULL)
+            break;
+        memcpy(to, slot->text, TEXT_BYTES);
+        to += slot->n;
+        *to++ = ',';
     }
-    memcpy(to, slot->text, TEXT_BYTES);
-    to[slot->n] = ',';
-    out->n += slot->n + 1u;
-}
-
-/* Takes the last comma back. */
-static void end_list(struct buf *out, size_t before) {
-    if (out->n > before && !out->failed)
-        out->n--;
+    out->n += (size_t)(to - start);
+    return i;
 }
 
 void query_names_put_tags(struct query_names *names, const struct series_tag *tags, uint32_t count,
                           struct buf *out) {
     size_t before = out->n;
-    for (uint32_t i = 0; i < count; i++)
-        put(names, tags[i], out);
-    end_list(out, before);
+    for (uint32_t done = 0; done < count;) {
+        done += put_known(names, tags + done, count - done, out);
+        if (LIKELY(done == count))
+            break;
+        put_new(names, tags[done++], out);
+        buf_char(out, ',');
+    }
+    if (out->n > before && !out->failed)
+        out->n--; /* the last comma */
 }
 
 void query_names_put_keys(struct query_names *names, const uint32_t *key_uids, uint32_t count,
                           struct buf *out) {
-    size_t before = out->n;
-    for (uint32_t i = 0; i < count; i++)
-        put(names, (struct series_tag){key_uids[i], 0}, out);
-    end_list(out, before);
+    for (uint32_t i = 0; i < count; i++) {
+        if (i > 0)
+            buf_char(out, ',');
+        query_names_put_tags(names, &(struct series_tag){key_uids[i], 0}, 1, out);
+    }
 }
 
 struct tag query_names_tag(struct query_names *names, struct series_tag tag) {
