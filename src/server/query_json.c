@@ -7,10 +7,10 @@
 #include <math.h>
 #include <stdlib.h>
 
+/* Opens the object of a result and writes its names. */
 static void put_names(struct json_out *json, const struct query_result *result) {
     struct buf *out = json->out;
-    json_out_raw(json, STR("\"metric\":"));
-    json->comma = false;
+    buf_str(out, STR("{\"metric\":"));
     json_out_string(json, result->metric);
     buf_str(out, STR(",\"tags\":{"));
     query_names_put_tags(result->names, result->tags, result->tag_count, out);
@@ -203,11 +203,12 @@ static void put_value(struct buf *out, const struct query_result *result, uint64
         buf_str(out, null_fill ? STR("null") : STR("\"NaN\""));
 }
 
+/* Never the first of its object. */
 static void put_points(struct json_out *json, const struct query *query,
                        const struct query_result *result, bool arrays) {
     bool null_fill = result->sub->downsampled && result->sub->downsample.fill == FILL_NULL;
     struct buf *out = json->out;
-    json_out_raw(json, arrays ? STR("\"dps\":[") : STR("\"dps\":{"));
+    buf_str(out, arrays ? STR(",\"dps\":[") : STR(",\"dps\":{"));
     for (uint64_t i = 0; i < result->point_count; i++) {
         int64_t time = query->ms_resolution ? result->time_ms[i] : result->time_ms[i] / 1000;
         if (i > 0)
@@ -227,7 +228,6 @@ void query_json_format(void *context, const struct query *query, const struct qu
                        struct buf *out) {
     const struct query_json *how = context;
     struct json_out json = {.out = out};
-    json_out_object(&json);
     put_names(&json, result);
     if (query->show_query)
         put_query(&json, how->index, result->sub);

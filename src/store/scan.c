@@ -83,14 +83,22 @@ static void count(struct scan *scan, uint64_t points) {
 }
 
 int scan_next(struct scan *scan) {
-    struct scan_merge *merge = &scan->state->merge;
-    CHECK(scan->state->open);
-    int outcome = scan->state->line.active ? scan_line_next(scan->state, &scan->points)
-                                           : scan_merge_next(merge, &scan->points);
-    scan->summary = outcome == SCAN_VECTOR ? merge->current->summary : NULL;
-    count(scan, outcome == SCAN_VECTOR   ? scan->summary->count
-                : outcome == SCAN_POINTS ? scan->points.count
-                                         : 0);
+    struct scan_state *state = scan->state;
+    CHECK(state->open);
+    int outcome = state->line.active ? scan_line_next(state, &scan->points)
+                                     : scan_merge_next(&state->merge, &scan->points);
+    uint64_t points = 0;
+    scan->summary = NULL;
+    if (outcome == SCAN_VECTOR) {
+        scan->summary = state->merge.current->summary;
+        points = scan->summary->count;
+    } else if (outcome == SCAN_POINTS) {
+        points = scan->points.count;
+    }
+    if (state->line.active)
+        scan->points_seen += points;
+    else
+        count(scan, points);
     return outcome;
 }
 
@@ -111,9 +119,12 @@ enum rc scan_decode(struct scan *scan) {
 void scan_close(struct scan *scan) {
     if (!scan->state->open)
         return;
-    scan->state->open = false;
-    scan->state->line.active = false;
+    struct scan_state *state = scan->state;
+    state->open = false;
     scan->summary = NULL;
-    scan_merge_begin(&scan->state->merge, 0, 0, NULL, 0);
-    epoch_unpin(scan->state->epochs);
+    if (!state->line.active)
+        scan_merge_begin(&state->merge, 0, 0, NULL, 0);
+    state->line.active = false;
+    state->merge.current = NULL;
+    epoch_unpin(state->epochs);
 }
