@@ -19,6 +19,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+static struct series *batch_series[LIMIT_BATCH_POINTS];
+static int64_t batch_time_ms[LIMIT_BATCH_POINTS];
+static uint64_t batch_bits[LIMIT_BATCH_POINTS];
+static uint8_t batch_is_float[LIMIT_BATCH_POINTS];
+
 struct load {
     struct store *store;
     struct series **all;
@@ -73,10 +78,10 @@ static void make_batch(struct load *load, uint32_t from, int64_t time_ms) {
     for (uint32_t i = 0; i < batch->count; i++) {
         uint64_t r = next_random(load);
         double percent = (double)(r % 10000) / 100;
-        batch->series[i] = load->all[from + i];
-        batch->time_ms[i] = time_ms;
-        batch->is_float[i] = (from + i) % 100 < load->doubles_percent;
-        batch->bits[i] = batch->is_float[i] ? points_bits_of(percent) : r % 100;
+        batch_series[i] = load->all[from + i];
+        batch_time_ms[i] = time_ms;
+        batch_is_float[i] = (from + i) % 100 < load->doubles_percent;
+        batch_bits[i] = batch_is_float[i] ? points_bits_of(percent) : r % 100;
     }
     load->made_ns += clock_thread_cpu_ns() - begin;
 }
@@ -153,10 +158,7 @@ int main(int argc, char **argv) {
     printf("opened, log replayed       %12.1f ms, %" PRIu64 " bytes\n",
            (double)(clock_monotonic_ns() - open_ns) / 1e6, opened.replay.bytes);
     load.all = allocate(load.series_count, sizeof(struct series *));
-    load.batch = (struct store_batch){0, allocate(LIMIT_BATCH_POINTS, sizeof(struct series *)),
-                                      allocate(LIMIT_BATCH_POINTS, sizeof(int64_t)),
-                                      allocate(LIMIT_BATCH_POINTS, sizeof(uint64_t)),
-                                      allocate(LIMIT_BATCH_POINTS, 1)};
+    load.batch = (struct store_batch){0, batch_series, batch_time_ms, batch_bits, batch_is_float};
     size_t before = budget_used(&budget);
     make_series(&load);
     printf("index bytes a series       %12.1f\n",
@@ -175,9 +177,5 @@ int main(int argc, char **argv) {
         die("close", &err);
     medium_close(medium);
     free(load.all);
-    free(load.batch.series);
-    free(load.batch.time_ms);
-    free(load.batch.bits);
-    free(load.batch.is_float);
     return 0;
 }

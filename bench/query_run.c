@@ -28,6 +28,11 @@ static void must(enum rc rc, const struct err *err, const char *what) {
 
 enum { TAGS = 8, BATCH = 10000 };
 
+static struct series *batch_series[BATCH];
+static int64_t batch_time_ms[BATCH];
+static uint64_t batch_bits[BATCH];
+static const uint8_t batch_is_float[BATCH];
+
 struct load {
     struct store *store;
     struct store_batch batch;
@@ -59,21 +64,20 @@ static void fill(struct store *store, uint32_t hosts, uint32_t epochs) {
     struct tsbs *tsbs = tsbs_new(hosts, 123);
     uint32_t count = hosts * TSBS_METRICS;
     struct series **series = malloc(count * sizeof(struct series *));
-    load.batch.series = malloc(BATCH * sizeof(struct series *));
-    load.batch.time_ms = malloc(BATCH * sizeof(int64_t));
-    load.batch.bits = malloc(BATCH * sizeof(uint64_t));
-    load.batch.is_float = calloc(BATCH, 1);
-    if (tsbs == NULL || series == NULL || load.batch.series == NULL || load.batch.time_ms == NULL ||
-        load.batch.bits == NULL || load.batch.is_float == NULL)
+    load.batch.series = batch_series;
+    load.batch.time_ms = batch_time_ms;
+    load.batch.bits = batch_bits;
+    load.batch.is_float = batch_is_float;
+    if (tsbs == NULL || series == NULL)
         exit(1);
     for (uint32_t i = 0; i < count; i++)
         series[i] = find_series(&load, tsbs, i / TSBS_METRICS, i % TSBS_METRICS);
     for (uint32_t epoch = 0; epoch < epochs; epoch++) {
         for (uint32_t i = 0; i < count; i++) {
             uint32_t at = load.batch.count++;
-            load.batch.series[at] = series[i];
-            load.batch.time_ms[at] = (TSBS_START_S + epoch * TSBS_STEP_S) * 1000;
-            load.batch.bits[at] = (uint64_t)tsbs_value(tsbs, i / TSBS_METRICS, i % TSBS_METRICS);
+            batch_series[at] = series[i];
+            batch_time_ms[at] = (TSBS_START_S + epoch * TSBS_STEP_S) * 1000;
+            batch_bits[at] = (uint64_t)tsbs_value(tsbs, i / TSBS_METRICS, i % TSBS_METRICS);
             if (load.batch.count == BATCH)
                 flush(&load);
         }
@@ -83,10 +87,6 @@ static void fill(struct store *store, uint32_t hosts, uint32_t epochs) {
         flush(&load);
     tsbs_free(tsbs);
     free(series);
-    free(load.batch.series);
-    free(load.batch.time_ms);
-    free(load.batch.bits);
-    free(load.batch.is_float);
 }
 
 /* ---- answers ---- */

@@ -10,6 +10,7 @@
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define PUBLIC __attribute__((visibility("default")))
 #define ALIGNED(n) __attribute__((aligned(n)))
+#define ALWAYS_INLINE inline __attribute__((always_inline))
 
 /* Number of elements of a true array (not of a pointer). */
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))

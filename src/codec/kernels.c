@@ -14,8 +14,6 @@
 typedef uint32_t lanes32 __attribute__((vector_size(32), may_alias));
 typedef uint64_t lanes64 __attribute__((vector_size(64), may_alias));
 
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-
 /* The words of 32 rows are `width` words a lane, so a block always starts on a word, and with the
    width known at compile time every shift is a constant. */
 #define ROWS_4(ROW, j) ROW(j) ROW((j) + 1) ROW((j) + 2) ROW((j) + 3)

@@ -147,61 +147,68 @@ PUBLIC int barograph_series_open(barograph *db, const char *metric, const barogr
     return rc < 0 ? give_error(error, rc, &err) : BAROGRAPH_OK;
 }
 
-/* Columns of one batch: on the stack, so that threads share nothing. */
+/* The points of a part stay where the application has them; what is found for them is on the stack,
+   so that threads share nothing. */
 enum { PART_POINTS = 2048 };
 
-struct part {
-    uint32_t id[PART_POINTS];
-    struct series *series[PART_POINTS];
-    int64_t time_ms[PART_POINTS];
-    uint64_t bits[PART_POINTS];
-    uint8_t is_float[PART_POINTS];
-};
-
-/* Whether a point's time and value may be stored; one branch, for whoever asks. */
-static bool is_storable(const barograph_point *point) {
+/* Negative if the point's kind, time or value may not be stored: each is a difference or a sum that
+   has its sign bit set only then, so that no branch is needed. */
+static int64_t fault_of(const barograph_point *point) {
     const uint64_t exponent = UINT64_C(0x7ff) << 52;
-    uint64_t bits;
+    uint64_t bits, time_ms = (uint64_t)point->time_ms, is_double = point->is_double;
     memcpy(&bits, &point->value, sizeof(bits));
-    bool out_of_range = (uint64_t)point->time_ms - 1 >= (uint64_t)LIMIT_TIME_MS_MAX;
-    bool not_finite = (point->is_double != 0) & ((bits & exponent) == exponent);
-    return !(out_of_range | not_finite);
+    uint64_t not_finite = (bits & exponent) + (is_double << 52);
+    return (int64_t)(not_finite | (1 - is_double) | (time_ms - 1) |
+                     ((uint64_t)LIMIT_TIME_MS_MAX - time_ms));
 }
 
-/* Copies the points into columns; returns how many come before the first that cannot be stored. */
-static uint32_t fill_columns(struct part *part, const barograph_point *points, uint32_t n) {
-    uint32_t i = 0;
-    for (; i < n && LIKELY(is_storable(&points[i])); i++) {
-        part->id[i] = points[i].series;
-        part->time_ms[i] = points[i].time_ms;
-        memcpy(&part->bits[i], &points[i].value, sizeof(part->bits[i]));
-        part->is_float[i] = points[i].is_double != 0;
+/* Takes the series of the points; returns how many come before the first that cannot be stored. */
+static uint32_t look_over(const barograph_point *points, uint32_t n, uint32_t *ids) {
+    int64_t any = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        ids[i] = points[i].series;
+        any |= fault_of(&points[i]);
     }
-    return i;
+    uint32_t good = n;
+    for (uint32_t i = 0; any < 0 && i < good; i++)
+        if (fault_of(&points[i]) < 0)
+            good = i;
+    return good;
 }
 
-static enum rc fill_part(barograph *db, struct part *part, const barograph_point *points,
-                         uint32_t n, struct err *err) {
-    uint32_t good = fill_columns(part, points, n);
-    uint32_t found = index_by_ids(db->index, part->id, good, part->series);
+static enum rc cannot_store(const barograph_point *point, uint32_t i, struct err *err) {
+    if (point->is_double > 1)
+        return err_set(err, RC_INVALID, "point %u: is_double is neither 0 nor 1", i);
+    if (point->time_ms < 1 || point->time_ms > LIMIT_TIME_MS_MAX)
+        return err_set(err, RC_INVALID, "point %u: time %lld is not in 1 .. 9999999999999 ms", i,
+                       (long long)point->time_ms);
+    return err_set(err, RC_INVALID, "point %u: the value is not finite", i);
+}
+
+static enum rc find_series(barograph *db, const barograph_point *points, uint32_t n,
+                           struct series **series, struct err *err) {
+    uint32_t ids[PART_POINTS];
+    uint32_t good = look_over(points, n, ids);
+    uint32_t found = index_by_ids(db->index, ids, good, series);
     if (UNLIKELY(found < good))
         return err_set(err, RC_NOT_FOUND, "point %u: there is no series %u; open it", found,
                        points[found].series);
-    if (LIKELY(good == n))
-        return RC_OK;
-    if (points[good].time_ms < 1 || points[good].time_ms > LIMIT_TIME_MS_MAX)
-        return err_set(err, RC_INVALID, "point %u: time %lld is not in 1 .. 9999999999999 ms", good,
-                       (long long)points[good].time_ms);
-    return err_set(err, RC_INVALID, "point %u: the value is not finite", good);
+    return LIKELY(good == n) ? RC_OK : cannot_store(&points[good], good, err);
 }
 
 static enum rc put_part(barograph *db, const barograph_point *points, uint32_t n, uint64_t *commit,
                         struct err *err) {
-    struct part part;
+    struct series *series[PART_POINTS];
     store_writers_enter(db->store);
-    enum rc rc = fill_part(db, &part, points, n, err);
+    enum rc rc = find_series(db, points, n, series, err);
     if (rc == RC_OK) {
-        struct store_batch batch = {n, part.series, part.time_ms, part.bits, part.is_float};
+        struct store_batch batch = {.count = n,
+                                    .series = series,
+                                    .time_ms = &points->time_ms,
+                                    .bits = (const void *)&points->value,
+                                    .is_float = (const void *)&points->is_double,
+                                    .stride = sizeof(*points),
+                                    .checked = true};
         rc = store_append(db->store, &batch, commit, err);
     }
     store_writers_leave(db->store);

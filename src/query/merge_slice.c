@@ -3,6 +3,7 @@
  * timeline, and those are folded into accumulators by loops without branches on the aggregator. A
  * series whose timestamps are the timeline's own needs no expansion.
  */
+#include "base/attr.h"
 #include "base/check.h"
 #include "query/merge.h"
 
@@ -196,10 +197,8 @@ static inline double column_double(const struct merge_column *column, enum point
     return (double)(int64_t)column->bits[i];
 }
 
-#define ALWAYS_INLINE __attribute__((always_inline)) static inline
-
-ALWAYS_INLINE double interpolate_double(enum interpolation interpolation, int64_t time, int64_t t0,
-                                        int64_t t1, double y0, double y1) {
+static ALWAYS_INLINE double interpolate_double(enum interpolation interpolation, int64_t time,
+                                               int64_t t0, int64_t t1, double y0, double y1) {
     switch (interpolation) {
     case INTERPOLATION_LERP:
         return y0 + (double)(time - t0) * (y1 - y0) / (double)(t1 - t0);
@@ -234,9 +233,9 @@ static inline int64_t interpolate_int(enum interpolation interpolation, int64_t 
 }
 
 /* `kind` is a constant where this is called, so the loop has no branch on it. */
-ALWAYS_INLINE void expand_kind(const struct merge_slice *slice, const struct merge_column *column,
-                               enum points_kind kind, const struct stretch *stretch,
-                               uint64_t *out) {
+static ALWAYS_INLINE void expand_kind(const struct merge_slice *slice,
+                                      const struct merge_column *column, enum points_kind kind,
+                                      const struct stretch *stretch, uint64_t *out) {
     const int64_t *times = column->time_ms;
     size_t j = stretch->column_from;
     for (size_t k = stretch->from; k < stretch->to; k++) {

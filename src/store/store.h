@@ -71,13 +71,15 @@ struct epoch_domain *store_epochs(struct store *store);
 
 /* ---- writing ---- */
 
-/* Columns of a batch, in order of arrival; `count` up to LIMIT_BATCH_POINTS. Borrowed. */
+/* Points in order of arrival; `count` up to LIMIT_BATCH_POINTS. Borrowed. */
 struct store_batch {
     uint32_t count;
     struct series **series;
-    int64_t *time_ms; /* 1 .. LIMIT_TIME_MS_MAX */
-    uint64_t *bits;
-    uint8_t *is_float; /* 0 or 1 each; doubles must be finite */
+    const int64_t *time_ms; /* 1 .. LIMIT_TIME_MS_MAX */
+    const uint64_t *bits;
+    const uint8_t *is_float; /* 0 or 1 each; doubles must be finite */
+    size_t stride; /* 0: these are arrays. Else they stand in an array of structures of this size */
+    bool checked;  /* the caller has seen to times and is_float */
 };
 
 /* Between these two calls no series is removed, so what index_series and key_cache_find return may

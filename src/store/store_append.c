@@ -1,5 +1,6 @@
 #include "store/store_state.h"
 
+#include "base/bytes.h"
 #include "base/check.h"
 #include "store/batch.h"
 
@@ -137,15 +138,17 @@ static void prefetch_series(const struct series *series) {
 
 /* Whether the points are what the rest relies on. */
 static bool is_valid(const struct store_batch *batch) {
-    const int64_t *time_ms = batch->time_ms;
+    const uint8_t *time_ms = (const uint8_t *)batch->time_ms;
     const uint8_t *is_float = batch->is_float;
+    size_t time_stride = batch->stride == 0 ? sizeof(*batch->time_ms) : batch->stride;
+    size_t float_stride = batch->stride == 0 ? 1 : batch->stride;
     uint64_t outside = 0;
     uint8_t kinds = 0;
-    for (uint32_t i = 0; i < batch->count; i++)
-        outside |=
-            ((uint64_t)time_ms[i] - 1) | ((uint64_t)LIMIT_TIME_MS_MAX - (uint64_t)time_ms[i]);
-    for (uint32_t i = 0; i < batch->count; i++)
-        kinds |= is_float[i];
+    for (uint32_t i = 0; i < batch->count; i++, time_ms += time_stride, is_float += float_stride) {
+        uint64_t time = bytes_u64(time_ms);
+        outside |= (time - 1) | ((uint64_t)LIMIT_TIME_MS_MAX - time);
+        kinds |= *is_float;
+    }
     return outside >> 63 == 0 && kinds <= 1;
 }
 
@@ -162,27 +165,28 @@ static void count_shards(const struct store_batch *batch, uint32_t *count) {
 }
 
 /* Copies the points to where those of their shard stand, and has their tails brought into the
-   cache: the series is in it now. */
-static void scatter(const struct store_batch *batch, uint32_t *restrict at,
-                    const struct append_scratch *scratch) {
+   cache: the series is in it now. The strides are constants wherever this is called for arrays. */
+static ALWAYS_INLINE void scatter(const struct store_batch *batch, uint32_t *restrict at,
+                                  const struct append_scratch *scratch, size_t wide_stride,
+                                  size_t byte_stride) {
     struct series *const *from = batch->series;
-    const int64_t *restrict from_time_ms = batch->time_ms;
-    const uint64_t *restrict from_bits = batch->bits;
+    const uint8_t *restrict from_time_ms = (const uint8_t *)batch->time_ms;
+    const uint8_t *restrict from_bits = (const uint8_t *)batch->bits;
     const uint8_t *restrict from_is_float = batch->is_float;
     struct series **restrict series = scratch->series;
     uint32_t *restrict series_id = scratch->series_id;
     int64_t *restrict time_ms = scratch->time_ms;
     uint64_t *restrict bits = scratch->bits;
     uint8_t *restrict is_float = scratch->is_float;
-    for (uint32_t i = 0, n = batch->count; i < n; i++) {
+    for (size_t i = 0, n = batch->count; i < n; i++) {
         struct series *one = from[i];
         uint32_t to = at[one->shard]++;
         head_prefetch(&one->head);
         series[to] = one;
         series_id[to] = one->id;
-        time_ms[to] = from_time_ms[i];
-        bits[to] = from_bits[i];
-        is_float[to] = from_is_float[i];
+        time_ms[to] = (int64_t)bytes_u64(from_time_ms + i * wide_stride);
+        bits[to] = bytes_u64(from_bits + i * wide_stride);
+        is_float[to] = from_is_float[i * byte_stride];
     }
 }
 
@@ -196,7 +200,10 @@ static void group(const struct store *store, const struct store_batch *batch,
         at[shard] = layout->begin[shard];
         layout->begin[shard + 1] = at[shard] + count[shard];
     }
-    scatter(batch, at, scratch);
+    if (batch->stride == 0)
+        scatter(batch, at, scratch, sizeof(*batch->bits), 1);
+    else
+        scatter(batch, at, scratch, batch->stride, batch->stride);
 }
 
 bool store_apply_hard(struct shard *shard, struct series *series, int64_t time_ms, uint64_t bits,
@@ -290,7 +297,7 @@ static enum rc wait_for_room(struct store *store, struct err *err) {
 static enum rc append_part(struct store *store, const struct store_batch *batch,
                            struct append_scratch *scratch, uint64_t *commit, struct err *err) {
     struct layout layout;
-    if (!is_valid(batch))
+    if (!batch->checked && !is_valid(batch))
         return err_set(err, RC_INVALID, "a time is out of range: 1 .. %" PRId64 " ms",
                        LIMIT_TIME_MS_MAX);
     group(store, batch, scratch, &layout);
@@ -301,16 +308,25 @@ static enum rc append_part(struct store *store, const struct store_batch *batch,
     return RC_OK;
 }
 
+/* `count` points of the batch from `from` on. */
+static struct store_batch part_of(const struct store_batch *batch, uint32_t from, uint32_t count) {
+    size_t wide = from * (batch->stride == 0 ? sizeof(*batch->bits) : batch->stride);
+    size_t narrow = from * (batch->stride == 0 ? 1 : batch->stride);
+    struct store_batch part = *batch;
+    part.count = count;
+    part.series += from;
+    part.time_ms = (const void *)((const uint8_t *)part.time_ms + wide);
+    part.bits = (const void *)((const uint8_t *)part.bits + wide);
+    part.is_float += narrow;
+    return part;
+}
+
 static enum rc append(struct store *store, const struct store_batch *batch,
                       struct append_scratch *scratch, uint64_t *commit, struct err *err) {
     TRY(store_define(store, err));
     for (uint32_t from = 0; from < batch->count; from += PART_POINTS) {
         uint32_t left = batch->count - from;
-        struct store_batch part = {.count = left < PART_POINTS ? left : PART_POINTS,
-                                   .series = batch->series + from,
-                                   .time_ms = batch->time_ms + from,
-                                   .bits = batch->bits + from,
-                                   .is_float = batch->is_float + from};
+        struct store_batch part = part_of(batch, from, left < PART_POINTS ? left : PART_POINTS);
         TRY(append_part(store, &part, scratch, commit, err));
     }
     return RC_OK;

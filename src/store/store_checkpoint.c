@@ -193,9 +193,12 @@ static bool add_windows_of(const struct head_vector *vector, int64_t width_ms,
     if (vector_decode_times(summary, vector->payload, time_ms) < 0)
         return true; /* writing it will say so */
     bool ok = true;
-    for (uint32_t i = 0; i < summary->count && ok; i++)
-        if (i == 0 || floor_to(time_ms[i], width_ms) != floor_to(time_ms[i - 1], width_ms))
-            ok = add_window(starts, floor_to(time_ms[i], width_ms));
+    for (uint32_t i = 0; i < summary->count && ok; i++) {
+        if (i > 0 && time_ms[i] - first < width_ms)
+            continue;
+        first = floor_to(time_ms[i], width_ms);
+        ok = add_window(starts, first);
+    }
     return ok;
 }
 

@@ -118,6 +118,8 @@ static void the_first_point_that_cannot_be_put_is_named(void **state) {
     assert_refused(f, BAROGRAPH_INVALID, "point 1: the value is not finite");
     f->points[1].value.real = (double)-NAN;
     assert_refused(f, BAROGRAPH_INVALID, "point 1: the value is not finite");
+    f->points[1].is_double = 256;
+    assert_refused(f, BAROGRAPH_INVALID, "point 1: is_double is neither 0 nor 1");
     assert_int_equal(ask(f).points, 0);
     f->points[1].is_double = 0; /* any integer is an integer */
     assert_int_equal(barograph_put(f->db, f->points, COUNT, 0, &f->error), BAROGRAPH_OK);

@@ -233,7 +233,7 @@ static void points_over_many_years_go_into_few_segments(void **state) {
     engine_free(engine);
 }
 
-static void a_time_out_of_range_is_refused(void **state) {
+static void a_time_or_a_kind_out_of_range_is_refused(void **state) {
     struct engine *engine = engine_new();
     assert_int_equal(engine_open(engine), RC_OK);
     enum rc rc;
@@ -245,6 +245,32 @@ static void a_time_out_of_range_is_refused(void **state) {
         int64_t time_ms = bad[i];
         struct store_batch batch = {1, &series, &time_ms, &bits, &is_float};
         assert_int_equal(store_append(engine->store, &batch, NULL, NULL), RC_INVALID);
+    }
+    struct row {
+        uint8_t is_float;
+        int64_t time_ms;
+        uint64_t bits;
+    } rows[3] = {{0, 1000, 1}, {1, 0, 2}, {0, 3000, 3}};
+    struct series *all[3] = {series, series, series};
+    struct store_batch batch = {.count = 3,
+                                .series = all,
+                                .time_ms = &rows[0].time_ms,
+                                .bits = &rows[0].bits,
+                                .is_float = &rows[0].is_float,
+                                .stride = sizeof(rows[0])};
+    assert_int_equal(store_append(engine->store, &batch, NULL, NULL), RC_INVALID);
+    rows[1].time_ms = 2000;
+    rows[2].is_float = 2;
+    assert_int_equal(store_append(engine->store, &batch, NULL, NULL), RC_INVALID);
+    rows[2].is_float = 0;
+    assert_int_equal(store_append(engine->store, &batch, NULL, NULL), RC_OK);
+    struct head_view view;
+    head_view(&series->head, &view);
+    assert_int_equal(view.tail_count, 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(view.tail_time_ms[i], rows[i].time_ms);
+        assert_int_equal(view.tail_bits[i], rows[i].bits);
+        assert_int_equal(view.tail_float_mask >> i & 1, rows[i].is_float);
     }
     engine_free(engine);
 }
@@ -287,7 +313,7 @@ int main(void) {
         cmocka_unit_test(retention_hides_old_points_and_then_removes_them_and_their_series),
         cmocka_unit_test(a_clock_that_jumps_ahead_removes_nothing),
         cmocka_unit_test(points_over_many_years_go_into_few_segments),
-        cmocka_unit_test(a_time_out_of_range_is_refused),
+        cmocka_unit_test(a_time_or_a_kind_out_of_range_is_refused),
         cmocka_unit_test(appends_over_the_head_budget_are_written_out_or_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
