@@ -15,14 +15,28 @@ struct head_retired {
 
 void *head_memory_take(struct head_memory *memory, size_t size) {
     void *block = head_pool_take(&memory->pool, size);
-    if (block != NULL)
-        budget_force(memory->budget, head_pool_charge(size));
+    if (block == NULL)
+        return NULL;
+    size_t charge = head_pool_charge(size);
+    budget_force(memory->budget, charge);
+    memory->used += charge;
+    if (memory->used > memory->peak)
+        memory->peak = memory->used;
     return block;
+}
+
+static void release(struct head_memory *memory, size_t charge) {
+    budget_release(memory->budget, charge);
+    memory->used -= charge;
 }
 
 void head_memory_give(struct head_memory *memory, void *block, size_t size) {
     head_pool_give(&memory->pool, block, size);
-    budget_release(memory->budget, head_pool_charge(size));
+    release(memory, head_pool_charge(size));
+}
+
+void head_memory_settle(struct head_memory *memory) {
+    memory->peak = memory->used;
 }
 
 static void give_batch(struct head_memory *memory, const struct head_retired *batch) {
@@ -31,7 +45,7 @@ static void give_batch(struct head_memory *memory, const struct head_retired *ba
         head_pool_give(&memory->pool, batch->blocks[i], batch->size[i]);
         charged += head_pool_charge(batch->size[i]);
     }
-    budget_release(memory->budget, charged);
+    release(memory, charged);
 }
 
 static void stamp_open(struct head_memory *memory) {

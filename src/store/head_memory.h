@@ -23,6 +23,8 @@ struct head_memory {
     struct budget *budget;
     struct epoch_domain *epochs;
     struct head_pool pool;
+    size_t used;                 /* charged now, */
+    size_t peak;                 /* and at most since head_memory_settle */
     struct head_retired *open;   /* the batch being filled; NULL: none */
     struct head_retired *oldest; /* those stamped, in order */
     struct head_retired *newest;
@@ -41,6 +43,9 @@ void head_memory_retire(struct head_memory *memory, void *block, size_t size);
 
 /* Gives back what is due. */
 void head_memory_collect(struct head_memory *memory);
+
+/* From now on `peak` begins with what is used. */
+void head_memory_settle(struct head_memory *memory);
 
 /* Gives back everything retired, and the pages: all blocks have been given back or retired, and no
    reader is left. */

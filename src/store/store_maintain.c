@@ -66,18 +66,35 @@ void store_trim(struct store *store) {
     mutex_unlock(&store->maintenance);
 }
 
+/* How far what the heads take has fallen since memory was last given back. */
+static size_t heads_fallen(struct store *store, size_t *peak) {
+    size_t used = 0;
+    *peak = 0;
+    for (uint32_t i = 0; i < store->shard_count; i++) {
+        struct shard *shard = &store->shards[i];
+        mutex_lock(&shard->lock);
+        *peak += shard->memory.peak;
+        used += shard->memory.used;
+        mutex_unlock(&shard->lock);
+    }
+    return *peak - used;
+}
+
 /* What the heads took at their largest stays with the allocator until it is asked: series sealed
    and merged in step, as collectors make them, take a third less after than before. */
 static void give_back(struct store *store) {
-    size_t used = budget_used(&store->heads);
-    if (used > store->heads_peak)
-        store->heads_peak = used;
-    size_t fallen = store->heads_peak - used;
-    if (fallen < 4 * MIB || fallen < store->heads_peak / 8)
+    size_t peak;
+    size_t fallen = heads_fallen(store, &peak);
+    if (fallen < 4 * MIB || fallen < peak / 8)
         return;
     store_pools_trim(store);
     machine_trim_allocator();
-    store->heads_peak = used;
+    for (uint32_t i = 0; i < store->shard_count; i++) {
+        struct shard *shard = &store->shards[i];
+        mutex_lock(&shard->lock);
+        head_memory_settle(&shard->memory);
+        mutex_unlock(&shard->lock);
+    }
 }
 
 static enum rc checkpoint_if_due(struct store *store, struct err *err) {

@@ -90,7 +90,6 @@ struct store {
     int64_t retention_ns;    /* when retention looked last */
     int64_t clock_offset_ms; /* of wall time to monotonic time, when looked at last */
     int64_t clock_even_ns;   /* since when that has changed only slowly; 0: never looked at */
-    size_t heads_peak;       /* most that heads took since memory was last given back */
 
     _Atomic uint32_t object_next;                 /* number of the next object of this opening */
     _Atomic(struct tombstone_table *) tombstones; /* NULL: none */

@@ -36,6 +36,10 @@ static void what_a_reader_may_hold_is_kept_until_it_unpins(void **state) {
     epoch_unpin(memory.epochs);
     head_memory_collect(&memory);
     assert_int_equal(budget_used(&budget), 0);
+    assert_int_equal(memory.used, 0);
+    assert_int_equal(memory.peak, charged);
+    head_memory_settle(&memory);
+    assert_int_equal(memory.peak, 0);
     head_memory_fini(&memory);
     epoch_domain_free(memory.epochs);
 }
