@@ -12,6 +12,7 @@
 #include "medium/file_medium.h"
 #include "os/clock.h"
 #include "os/machine.h"
+#include "rate.h"
 #include "store/store.h"
 
 #include <inttypes.h>
@@ -104,12 +105,12 @@ static void run_round(struct load *load, int64_t time_ms) {
     }
 }
 
-static void report(struct load *load, int64_t cpu_ns, int64_t wall_ns) {
+static void report(struct load *load, const struct rate *rate, int64_t wall_ns) {
     struct store_stats stats;
     store_stats(load->store, &stats);
     printf("points                     %12" PRIu64 "\n", load->points);
     printf("points refused             %12" PRIu64 "\n", load->refused);
-    printf("points per second of CPU   %12.2f M\n", (double)load->points * 1e3 / (double)cpu_ns);
+    rate_print(rate, load->points, load->made_ns);
     printf("points per second          %12.2f M\n", (double)load->points * 1e3 / (double)wall_ns);
     printf("log bytes a point          %12.2f\n", (double)stats.log.end / (double)load->points);
     printf("head bytes                 %12" PRIu64 "\n", stats.head_bytes);
@@ -166,13 +167,14 @@ int main(int argc, char **argv) {
 
     int64_t time_ms = clock_wall_ms(&clock_system) - 86400000;
     int64_t wall_ns = clock_monotonic_ns();
-    int64_t cpu_ns = clock_process_cpu_ns();
+    struct rate rate = rate_begin();
     uint32_t rounds = argument(argc, argv, 7, UINT32_MAX);
     while (rounds-- > 0 && clock_monotonic_ns() - wall_ns < (int64_t)seconds * 1000000000) {
         run_round(&load, time_ms);
         time_ms += 10000;
+        rate_look(&rate, load.points, load.made_ns);
     }
-    report(&load, clock_process_cpu_ns() - cpu_ns - load.made_ns, clock_monotonic_ns() - wall_ns);
+    report(&load, &rate, clock_monotonic_ns() - wall_ns);
     if (store_close(load.store, &err) < 0)
         die("close", &err);
     medium_close(medium);

@@ -9,6 +9,7 @@
  */
 #include "barograph.h"
 #include "os/clock.h"
+#include "rate.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -84,14 +85,14 @@ int main(int argc, char **argv) {
     uint64_t total = 0;
     int64_t time_ms = clock_wall_ms(&clock_system) - 86400000;
     int64_t wall_ns = clock_monotonic_ns();
-    int64_t cpu_ns = clock_process_cpu_ns();
+    struct rate rate = rate_begin();
     while (clock_monotonic_ns() - wall_ns < seconds * 1000000000) {
         put_round(db, time_ms);
         total += SERIES;
         time_ms += 10000;
+        rate_look(&rate, total, made_ns);
     }
-    int64_t put_ns = clock_process_cpu_ns() - cpu_ns - made_ns;
-    printf("points per second of CPU   %12.2f M\n", (double)total * 1e3 / (double)put_ns);
+    rate_print(&rate, total, made_ns);
     check(barograph_close(db, &error), &error);
     return 0;
 }
