@@ -146,7 +146,7 @@ static void key_cache(void) {
     struct key_cache *cache = key_cache_new(64 << 20, &cache_budget);
     CHECK(cache != NULL);
     struct key_cache_cursor keys;
-    key_cache_open(cache, &keys);
+    key_cache_open(cache, 0, &keys);
     key_cache_begin(&keys, 0);
     char *lines = malloc((size_t)TELNET_SERIES * 160);
     struct span {

@@ -34,12 +34,12 @@ struct put_writer {
 static const size_t row_bytes =
     sizeof(struct series *) + sizeof(int64_t) + sizeof(uint64_t) + sizeof(uint8_t);
 
-struct put_writer *put_writer_new(struct instance *instance) {
+struct put_writer *put_writer_new(struct instance *instance, enum put_protocol protocol) {
     struct put_writer *writer = calloc(1, sizeof(*writer));
     if (writer == NULL)
         return NULL;
     writer->instance = instance;
-    key_cache_open(instance->keys, &writer->keys);
+    key_cache_open(instance->keys, protocol, &writer->keys);
     return writer;
 }
 
@@ -236,7 +236,7 @@ struct put_writer *put_pool_take(struct put_pool *pool) {
     struct put_writer *writer = pool->idle;
     if (writer != NULL)
         pool->idle = writer->next;
-    else if ((writer = put_writer_new(pool->instance)) != NULL)
+    else if ((writer = put_writer_new(pool->instance, PUT_HTTP)) != NULL)
         pool->count++;
     mutex_unlock(&pool->lock);
     return writer;

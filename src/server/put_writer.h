@@ -21,7 +21,10 @@
 
 struct put_writer;
 
-struct put_writer *put_writer_new(struct instance *instance);
+/* How the raw bytes of a writer's keys are to be read. */
+enum put_protocol { PUT_HTTP, PUT_TELNET, PUT_SELF };
+
+struct put_writer *put_writer_new(struct instance *instance, enum put_protocol protocol);
 void put_writer_free(struct put_writer *writer);
 
 void put_writer_begin(struct put_writer *writer);

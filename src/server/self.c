@@ -116,7 +116,7 @@ enum rc self_start(struct instance *instance, struct self **out, struct err *err
     if (instance->config->number[CONFIG_SELF_INTERVAL] == 0)
         return RC_OK;
     struct self *self = calloc(1, sizeof(*self));
-    if (self == NULL || (self->writer = put_writer_new(instance)) == NULL) {
+    if (self == NULL || (self->writer = put_writer_new(instance, PUT_SELF)) == NULL) {
         free(self);
         return err_set(err, RC_NOMEM, "out of memory");
     }

@@ -310,7 +310,7 @@ static void *run_loop(void *context) {
 
 static enum rc start_loop(struct telnet *telnet, struct loop *loop, struct err *err) {
     loop->telnet = telnet;
-    loop->writer = put_writer_new(telnet->instance);
+    loop->writer = put_writer_new(telnet->instance, PUT_TELNET);
     loop->bytes = malloc(READ_BYTES);
     if (loop->writer == NULL || loop->bytes == NULL || uv_loop_init(&loop->uv) != 0)
         goto free_parts;

@@ -25,16 +25,17 @@ enum {
     CHUNK_BYTES_MIN = 16 << 10,
     CHUNK_BYTES_MAX = 1 << 20,
     SLOTS_MIN = 256,
-    KEY_BYTES_MAX = 8 << 10, /* longer ones are not worth a place */
+    KEY_BYTES_MAX = 8 << 10, /* longer ones are not worth a place; fits 16 bits */
     ENTRY_ALIGN = 8
 };
 
 struct key_cache_entry {
     _Atomic(struct series *) series;
     _Atomic(struct key_cache_entry *) next; /* what followed last time, whoever looked it up */
-    uint32_t metric_n;
-    uint32_t tags_n;
-    char bytes[]; /* metric, tags */
+    uint16_t metric_n;
+    uint16_t tags_n;
+    uint32_t protocol; /* `next` is of the same */
+    char bytes[];      /* metric, tags */
 };
 
 struct chunk {
@@ -124,8 +125,8 @@ void key_cache_free(struct key_cache *cache) {
 
 /* ---- batches ---- */
 
-void key_cache_open(struct key_cache *cache, struct key_cache_cursor *cursor) {
-    *cursor = (struct key_cache_cursor){.cache = cache};
+void key_cache_open(struct key_cache *cache, uint32_t protocol, struct key_cache_cursor *cursor) {
+    *cursor = (struct key_cache_cursor){.cache = cache, .protocol = protocol};
 }
 
 static bool is_of_use(const struct key_cache *cache, uint64_t generation) {
@@ -156,23 +157,32 @@ void key_cache_end(struct key_cache_cursor *cursor) {
 
 /* ---- look-ups ---- */
 
+struct key {
+    uint32_t protocol;
+    str metric;
+    str tags;
+};
+
+/* Apart from the protocol. */
 static inline bool entry_is(const struct key_cache_entry *entry, str metric, str tags) {
     return str_eq((str){entry->bytes + entry->metric_n, entry->tags_n}, tags) &&
            str_eq((str){entry->bytes, entry->metric_n}, metric);
 }
 
-static uint64_t key_hash(str metric, str tags) {
+static uint64_t key_hash(const struct key *key) {
     /* The length keeps "ab" + "c" and "a" + "bc" apart. */
-    return hash_chain(hash_bytes(tags.p, tags.n) + metric.n, metric.p, metric.n);
+    return hash_chain(hash_bytes(key->tags.p, key->tags.n) + key->metric.n, key->metric.p,
+                      key->metric.n);
 }
 
 /* Slot of a key, or the empty one where it belongs. *entry is what it holds. */
-static struct slot *find_slot(struct table *table, uint64_t hash, str metric, str tags,
+static struct slot *find_slot(struct table *table, uint64_t hash, const struct key *key,
                               struct key_cache_entry **entry) {
     for (size_t at = hash & table->mask;; at = (at + 1) & table->mask) {
         struct slot *slot = &table->slots[at];
         *entry = atomic_load_explicit(&slot->entry, memory_order_acquire);
-        if (*entry == NULL || (slot->hash == hash && entry_is(*entry, metric, tags)))
+        if (*entry == NULL || (slot->hash == hash && (*entry)->protocol == key->protocol &&
+                               entry_is(*entry, key->metric, key->tags)))
             return slot;
     }
 }
@@ -191,9 +201,10 @@ static void learn_order(struct key_cache_cursor *cursor, struct key_cache_entry 
 static __attribute__((noinline)) struct series *find_by_hash(struct key_cache_cursor *cursor,
                                                              str metric, str tags) {
     struct table *table = table_of(cursor->cache);
+    struct key key = {cursor->protocol, metric, tags};
     struct key_cache_entry *entry = NULL;
     if (table != NULL)
-        (void)find_slot(table, key_hash(metric, tags), metric, tags, &entry);
+        (void)find_slot(table, key_hash(&key), &key, &entry);
     if (entry == NULL) {
         cursor->missed++;
         return NULL;
@@ -307,15 +318,17 @@ static bool make_room(struct key_cache *cache, size_t size) {
     return (cache->chunks != NULL && cache->chunks->size - cache->used >= size) || add_chunk(cache);
 }
 
-static struct key_cache_entry *new_entry(struct key_cache *cache, size_t size, str metric, str tags,
-                                         struct series *series) {
+static struct key_cache_entry *new_entry(struct key_cache *cache, size_t size,
+                                         const struct key *key, struct series *series) {
+    str metric = key->metric, tags = key->tags;
     struct key_cache_entry *entry = (void *)((char *)cache->chunks + cache->used);
     cache->used += size;
     cache->stats.entries++;
     atomic_init(&entry->series, series);
     atomic_init(&entry->next, NULL);
-    entry->metric_n = (uint32_t)metric.n;
-    entry->tags_n = (uint32_t)tags.n;
+    entry->metric_n = (uint16_t)metric.n;
+    entry->tags_n = (uint16_t)tags.n;
+    entry->protocol = key->protocol;
     if (metric.n > 0)
         memcpy(entry->bytes, metric.p, metric.n);
     if (tags.n > 0)
@@ -324,20 +337,20 @@ static struct key_cache_entry *new_entry(struct key_cache *cache, size_t size, s
 }
 
 /* The entry of a key, new or not; NULL if there is no room. */
-static struct key_cache_entry *put(struct key_cache *cache, str metric, str tags,
+static struct key_cache_entry *put(struct key_cache *cache, const struct key *key,
                                    struct series *series) {
-    size_t size = (offsetof(struct key_cache_entry, bytes) + metric.n + tags.n + ENTRY_ALIGN - 1) &
-                  ~(size_t)(ENTRY_ALIGN - 1);
+    size_t bytes = offsetof(struct key_cache_entry, bytes) + key->metric.n + key->tags.n;
+    size_t size = (bytes + ENTRY_ALIGN - 1) & ~(size_t)(ENTRY_ALIGN - 1);
     if (!make_room(cache, size))
         return NULL;
-    uint64_t hash = key_hash(metric, tags);
+    uint64_t hash = key_hash(key);
     struct key_cache_entry *entry;
-    struct slot *slot = find_slot(table_of(cache), hash, metric, tags, &entry);
+    struct slot *slot = find_slot(table_of(cache), hash, key, &entry);
     if (entry != NULL) {
         atomic_store_explicit(&entry->series, series, memory_order_relaxed);
         return entry;
     }
-    entry = new_entry(cache, size, metric, tags, series);
+    entry = new_entry(cache, size, key, series);
     slot->hash = hash;
     atomic_store_explicit(&slot->entry, entry, memory_order_release);
     return entry;
@@ -348,8 +361,9 @@ void key_cache_add(struct key_cache_cursor *cursor, str metric, str tags, struct
     if (metric.n > KEY_BYTES_MAX || tags.n > KEY_BYTES_MAX - metric.n ||
         atomic_load_explicit(&cache->full, memory_order_relaxed))
         return;
+    struct key key = {cursor->protocol, metric, tags};
     mutex_lock(&cache->adding);
-    struct key_cache_entry *entry = put(cache, metric, tags, series);
+    struct key_cache_entry *entry = put(cache, &key, series);
     mutex_unlock(&cache->adding);
     if (entry != NULL)
         learn_order(cursor, entry);

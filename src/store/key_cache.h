@@ -6,10 +6,12 @@
  * remembers which entry followed it last time, so the usual look-up is one comparison of bytes.
  *
  * All writers of a server share one cache: what one has learnt the others need not learn, and it is
- * in memory once. Each has a cursor of its own that says where in the order it is, and uses it
- * between key_cache_begin and key_cache_end; look-ups take no lock. The cache is bounded: past its
- * maximum it forgets everything and starts again, at the next begin. Entries die when the store
- * removes series: the caller passes the store's removal generation to key_cache_begin.
+ * in memory once. The same bytes may mean another series, or nothing, to another protocol: an entry
+ * is found only by writers of the protocol that added it. Each has a cursor of its own that says
+ * where in the order it is, and uses it between key_cache_begin and key_cache_end; look-ups take no
+ * lock. The cache is bounded: past its maximum it forgets everything and starts again, at the next
+ * begin. Entries die when the store removes series: the caller passes the store's removal
+ * generation to key_cache_begin.
  */
 #pragma once
 
@@ -32,13 +34,15 @@ void key_cache_free(struct key_cache *cache);
 /* One writer's place. Belongs to one thread at a time. */
 struct key_cache_cursor {
     struct key_cache *cache;
+    uint32_t protocol;
     struct key_cache_entry *last;       /* found or added last; NULL: nothing to predict from */
     struct key_cache_entry *expected;   /* what key_cache_expected has told */
     uint64_t round;                     /* of the cache when `last` was set */
     uint64_t predicted, hashed, missed; /* look-ups since key_cache_open */
 };
 
-void key_cache_open(struct key_cache *cache, struct key_cache_cursor *cursor);
+/* `protocol`: any number that stands for how this writer's bytes are to be read. */
+void key_cache_open(struct key_cache *cache, uint32_t protocol, struct key_cache_cursor *cursor);
 
 /* Starts a batch: forgets all entries if `generation` differs from the last batch's. No batch of
    another generation is under way: the store waits for writers before it removes series. Waits for

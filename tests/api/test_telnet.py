@@ -177,3 +177,22 @@ def test_read_only_mode_does_not_know_put(make_server):
     server = make_server("tsd.mode=ro")
     assert server.telnet(f"put m {T} 1 h=a\n") == b"unknown command: put.  Try `help'.\n"
     assert server.post("/api/put", {}).status == 404
+
+
+def test_what_the_server_calls_its_own_series_is_no_line(make_server):
+    """Its keys are shorter than a line's, in the cache that all share."""
+    server = make_server("self.interval=1h")
+    wrong = "put: illegal argument: invalid tag: put\n"
+    assert server.telnet(f"put tsd.rpc.received {T} 1 put\n") == wrong.encode()
+    server.telnet(f"put tsd.process.uptime_seconds {T} 1 \n")
+    for metric in "tsd.rpc.received", "tsd.process.uptime_seconds":
+        assert all(not result["dps"] for result in server.query(T, T + 9, f"none:{metric}"))
+
+
+def test_the_same_bytes_are_another_key_as_json(make_server):
+    server = make_server('tsd.core.tag.allow_specialchars={":=}')
+    line = f'put "m" {T} 1 {{"a":"b="}}\n'
+    point = f'{{"metric":"m","timestamp":{T},"value":2,"tags":{{"a":"b="}}}}'
+    assert server.post("/api/put", point).status == 204
+    server.telnet(line)
+    assert server.query(T, T + 9, "none:m")[0]["dps"] == {str(T): 2}

@@ -36,7 +36,7 @@ static void open_cache(struct fixture *f, size_t bytes_max, size_t limit) {
     budget_init(&f->budget, limit, NULL);
     f->cache = key_cache_new(bytes_max, &f->budget);
     assert_non_null(f->cache);
-    key_cache_open(f->cache, &f->keys);
+    key_cache_open(f->cache, 0, &f->keys);
     key_cache_begin(&f->keys, 0);
 }
 
@@ -117,7 +117,7 @@ static void what_one_writer_has_learnt_the_others_know(void **state) {
     struct fixture f;
     open_cache(&f, 1 << 20, 0);
     struct key_cache_cursor other;
-    key_cache_open(f.cache, &other);
+    key_cache_open(f.cache, 0, &other);
     key_cache_begin(&other, 0);
     for (int i = 0; i < SERIES; i++)
         add(&f.keys, i);
@@ -172,6 +172,32 @@ static void where_the_metric_ends_matters(void **state) {
     assert_ptr_equal(key_cache_find(&f.keys, STR("abc"), (str){NULL, 0}), &all[2]);
     assert_null(key_cache_find(&f.keys, STR(""), STR("abc")));
     assert_null(key_cache_find(&f.keys, STR("ab"), STR("d")));
+    close_cache(&f);
+}
+
+static void each_protocol_has_its_own_keys(void **state) {
+    struct fixture f;
+    open_cache(&f, 1 << 20, 0);
+    struct key_cache_cursor other;
+    key_cache_open(f.cache, 1, &other);
+    key_cache_begin(&other, 0);
+    for (int i = 0; i < SERIES; i++)
+        add(&f.keys, i);
+    for (int i = 0; i < SERIES; i++) {
+        assert_null(find(&other, i));
+        struct key key = key_of(i);
+        key_cache_add(&other, str_of(key.metric), str_of(key.tags), &all[SERIES - 1 - i]);
+    }
+    assert_int_equal(stats_of(&f).entries, 2 * SERIES);
+    for (int i = 0; i < SERIES; i++) {
+        assert_ptr_equal(find(&f.keys, i), &all[i]);
+        assert_ptr_equal(find(&other, i), &all[SERIES - 1 - i]);
+    }
+    str metric, tags;
+    assert_ptr_equal(find(&other, 0), &all[SERIES - 1]);
+    assert_true(key_cache_expected(&other, &metric, &tags));
+    assert_ptr_equal(key_cache_take_expected(&other), &all[SERIES - 2]);
+    key_cache_end(&other);
     close_cache(&f);
 }
 
@@ -251,7 +277,7 @@ struct writer {
 static void *write_batches(void *context) {
     struct writer *writer = context;
     struct key_cache_cursor keys;
-    key_cache_open(writer->cache, &keys);
+    key_cache_open(writer->cache, 0, &keys);
     int step = 1 + 2 * writer->number, at = 0;
     for (int batch = 0; batch < 300; batch++) {
         key_cache_begin(&keys, 0);
@@ -297,6 +323,7 @@ int main(void) {
         cmocka_unit_test(writers_at_the_same_time_find_only_what_is_right),
         cmocka_unit_test(a_new_order_and_newcomers_are_learnt),
         cmocka_unit_test(where_the_metric_ends_matters),
+        cmocka_unit_test(each_protocol_has_its_own_keys),
         cmocka_unit_test(another_generation_forgets_everything),
         cmocka_unit_test(past_its_maximum_it_starts_again_with_the_next_batch),
         cmocka_unit_test(over_budget_it_keeps_what_it_has),
