@@ -12,7 +12,8 @@ enum {
     KEPT_SHARE = 128, /* all that are kept take a 128th of the memory limit at most */
     KEPT_PER_PROCESSOR = 4,
     GATHER_BYTES_MAX = 256 << 10,
-    QUICK_BYTES = 16 << 10 /* a client of which so much comes at once will not stall */
+    GATHER_BYTES_PER_S = 1 << 10, /* who sends no faster is still heard within the timeout */
+    QUICK_BYTES = 16 << 10        /* a client of which so much comes at once will not stall */
 };
 
 /* ---- idle buffers ---- */
@@ -23,6 +24,7 @@ struct http_bodies {
     struct buf *kept; /* the last one is taken first */
     uint32_t count, count_max;
     size_t kept_bytes, kept_bytes_max;
+    size_t gather_max; /* bytes that are waited for together at most */
 };
 
 struct http_bodies *http_bodies_new(struct instance *instance) {
@@ -38,6 +40,9 @@ struct http_bodies *http_bodies_new(struct instance *instance) {
     }
     size_t limit = (size_t)instance->budget.limit_bytes;
     bodies->kept_bytes_max = limit == 0 ? SIZE_MAX : limit / KEPT_SHARE;
+    uint64_t timeout_s = instance->config->number[CONFIG_SOCKET_TIMEOUT];
+    bool soon = timeout_s > 0 && timeout_s < GATHER_BYTES_MAX / GATHER_BYTES_PER_S;
+    bodies->gather_max = soon ? (size_t)timeout_s * GATHER_BYTES_PER_S : GATHER_BYTES_MAX;
     mutex_init(&bodies->lock);
     return bodies;
 }
@@ -157,7 +162,7 @@ void http_body_expect(struct http_body *body, int socket, uint64_t declared) {
 static void gather_next(struct http_body *body, size_t n) {
     size_t ahead = body->ahead > n ? body->ahead - n : 0;
     uint64_t left = body->declared > body->bytes.n ? body->declared - body->bytes.n : 0;
-    size_t next = left < GATHER_BYTES_MAX ? (size_t)left : GATHER_BYTES_MAX;
+    size_t next = left < body->bodies->gather_max ? (size_t)left : body->bodies->gather_max;
     gather(body, ahead > 0 || n < QUICK_BYTES || next == 0 ? 1 : next);
     if (ahead > 0)
         body->ahead = ahead;

@@ -364,3 +364,18 @@ def test_a_server_with_all_the_connections_it_has_memory_for_still_answers_probe
         assert server.get("/api/version").status == 503
         assert (server.get("/health").status, server.get("/health").text) == (200, "alive\n")
         assert (server.get("/ready").status, server.get("/ready").text) == (200, "ready\n")
+
+
+def test_a_body_that_trickles_after_a_quick_beginning_is_no_idle_connection(tmp_path):
+    points = [{"metric": "slow.trickle", "timestamp": T + i, "value": i, "tags": {"h": "a"}} for i in range(3000)]
+    body = json.dumps(points).encode()
+    with Server(tmp_path / "data", "self.interval=0", "tsd.core.socket.timeout=3") as server:
+        with contextlib.closing(connect(server)) as s:
+            s.sendall(f"POST /api/put HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+            s.sendall(body[:40000])
+            for at in range(40000, 40000 + 14 * 2000, 2000):
+                time.sleep(0.5)
+                s.sendall(body[at:at + 2000])
+            s.sendall(body[40000 + 14 * 2000:])
+            assert status_line(s).startswith(b"HTTP/1.1 204")
+        assert len(server.query(T, T + 3000, "sum:slow.trickle")[0]["dps"]) == 3000
