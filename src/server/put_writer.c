@@ -178,9 +178,12 @@ enum rc put_writer_flush(struct put_writer *writer, uint64_t *stored, uint64_t *
         uint32_t part = (uint32_t)(left < LIMIT_BATCH_POINTS ? left : LIMIT_BATCH_POINTS);
         struct store_batch batch = {part, writer->series + done, writer->time_ms + done,
                                     writer->bits + done, writer->is_float + done};
-        rc = store_append(writer->instance->store, &batch, commit, err);
-        if (rc == RC_OK)
+        uint64_t end;
+        rc = store_append(writer->instance->store, &batch, &end, err);
+        if (rc == RC_OK) {
             done += part;
+            *commit = end;
+        }
     }
     *stored = done;
     put_writer_abandon(writer);

@@ -52,7 +52,8 @@ void put_writer_add_expected(struct put_writer *writer, int64_t time_ms, struct 
 struct put_shape *put_writer_shape(struct put_writer *writer);
 
 /* Appends what was added to the store and ends the batch. *stored gets the number of points the
-   store has taken: those of the batch before an error. *commit is what store_commit_wait takes. */
+   store has taken: those of the batch before an error. *commit is what store_commit_wait takes to
+   wait for these. */
 enum rc put_writer_flush(struct put_writer *writer, uint64_t *stored, uint64_t *commit,
                          struct err *err) MUST_USE;
 
