@@ -6,10 +6,14 @@
 #include <cmocka.h>
 
 #include "store/scan.h"
+#include "store/scan_state.h"
 
 #include "scan_model.h"
 
 static struct model model;
+
+/* Scans that had nothing to merge, and others. */
+static uint32_t lined_up, merged;
 
 static void add_head_vector(struct store *store) {
     struct head_view *view = &store->views[MODEL_SERIES];
@@ -95,6 +99,7 @@ static void scan_and_compare(struct scan *scan, struct store *store, int64_t fro
            (model_time(slot) < from_ms || model_time(slot) < store->cutoff_ms))
         slot++;
     assert_int_equal(scan_open(scan, series, from_ms, to_ms), RC_OK);
+    *(scan->state->line.active ? &lined_up : &merged) += 1;
     int outcome;
     while ((outcome = scan_next(scan)) > 0) {
         if (outcome == SCAN_VECTOR) {
@@ -157,6 +162,117 @@ static void a_scan_gives_what_the_model_gives(void **state) {
         free_head(store);
         double_close(store);
     }
+}
+
+static void step_back(uint32_t *slot) {
+    uint32_t by = 1 + (uint32_t)model_random(&model, 60);
+    if (model_random(&model, 8) == 0)
+        *slot -= by < *slot ? by : *slot;
+}
+
+static void add_line_segment(struct store *store, uint64_t sequence, uint32_t *slot) {
+    struct segment_info info = {.shard = DOUBLE_SHARD, .sequence = sequence, .window_to_ms = 1};
+    store_segment_name(store, DOUBLE_SHARD, info.name, sizeof(info.name));
+    struct segment_writer *writer;
+    struct segment *segment;
+    static uint8_t payload[1 << 16];
+    assert_int_equal(segment_writer_new(store->medium, &info, &writer, NULL), RC_OK);
+    step_back(slot);
+    for (uint64_t vectors = 1 + model_random(&model, 4); vectors > 0; vectors--) {
+        uint32_t count = 1 + (uint32_t)model_random(&model, 100);
+        struct points points = model_points(&model, store, slot, count, 4, sequence);
+        struct vector_summary summary;
+        vector_encode(&points, VECTOR_FAST, &summary, payload);
+        assert_int_equal(segment_writer_add(writer, MODEL_SERIES, &summary, payload, NULL), RC_OK);
+    }
+    assert_int_equal(segment_writer_commit(writer, &info, NULL), RC_OK);
+    assert_int_equal(segment_open(store->medium, info.name, &segment, NULL), RC_OK);
+    segment_use_memory(segment, &store->budget, store->epochs);
+    double_add(store, segment);
+}
+
+static void add_line_vector(struct store *store, uint32_t *slot) {
+    struct head_view *view = &store->views[MODEL_SERIES];
+    uint32_t count = 1 + (uint32_t)model_random(&model, 60);
+    struct points points = model_points(&model, store, slot, count, 3, 0);
+    struct head_vector *vector = malloc(sizeof(*vector) + vector_payload_bound(points.count));
+    CHECK(vector != NULL);
+    vector_encode(&points, VECTOR_FAST, &vector->summary, vector->payload);
+    model.vectors[view->vector_count++] = vector;
+    view->vectors = model.vectors;
+}
+
+/* Sources that mostly follow each other, and now and then do not: by a late vector, a tail out of
+   order, a second segment, a point written again, a deleted range. */
+static void make_line(struct store *store, uint64_t seed) {
+    model = (struct model){.random = seed * UINT64_C(0x9e3779b97f4a7c15) | 1};
+    struct head_view *view = &store->views[MODEL_SERIES];
+    uint32_t slot = (uint32_t)model_random(&model, 100);
+    if (model_random(&model, 16) == 0)
+        make_tombstones(store, 1);
+    for (uint32_t i = 1; i <= 2 && model_random(&model, 8 * i) < 4; i++)
+        add_line_segment(store, i, &slot);
+    for (uint64_t n = model_random(&model, 6); n > 0; n--) {
+        uint32_t late = (uint32_t)model_random(&model, slot + 1);
+        step_back(&slot);
+        if (model_random(&model, 8) == 0)
+            add_line_vector(store, &late);
+        add_line_vector(store, &slot);
+    }
+    step_back(&slot);
+    view->tail_count = (uint32_t)model_random(&model, LIMIT_TAIL_POINTS + 1);
+    view->tail_time_ms = model.tail_time_ms;
+    view->tail_bits = model.tail_bits;
+    unsigned sort = (unsigned)model_random(&model, 3);
+    for (uint32_t i = 0; i < view->tail_count; i++) {
+        if (i > 0 && model_random(&model, 300) == 0)
+            slot -= 1 + (uint32_t)model_random(&model, 3);
+        struct value value = model_value(&model, sort);
+        model.tail_time_ms[i] = model_time(slot);
+        model.tail_bits[i] = value.bits;
+        view->tail_float_mask |= (uint64_t)value.is_float << i;
+        model_write(&model, slot, value);
+        slot += 1 + (uint32_t)model_random(&model, 3);
+    }
+}
+
+/* Ranges that begin and end where a vector of the head does, or anywhere, or a millisecond beside.
+ */
+static int64_t border(const struct store *store) {
+    uint32_t vectors = store->views[MODEL_SERIES].vector_count;
+    int64_t time_ms = model_time((uint32_t)model_random(&model, 1000));
+    if (vectors > 0 && model_random(&model, 2) == 0) {
+        const struct vector_summary *summary =
+            &model.vectors[model_random(&model, vectors)]->summary;
+        time_ms = model_random(&model, 2) == 0 ? summary->time_first_ms : summary->time_last_ms;
+    }
+    return time_ms + (int64_t)model_random(&model, 3) - 1;
+}
+
+static void a_line_gives_what_the_model_gives(void **state) {
+    lined_up = merged = 0;
+    for (uint64_t seed = 1; seed <= 400; seed++) {
+        struct store *store = double_open();
+        make_line(store, seed);
+        struct scan scan;
+        assert_int_equal(scan_init(&scan, store, NULL), RC_OK);
+        scan_and_compare(&scan, store, INT64_MIN, INT64_MAX);
+        for (int i = 0; i < 30; i++) {
+            int64_t from_ms = border(store), to_ms = border(store);
+            store->cutoff_ms = i % 5 == 0 ? border(store) : INT64_MIN;
+            if (i % 3 == 0)
+                from_ms = 0;
+            if (i % 3 == 1)
+                to_ms = INT64_MAX;
+            if (from_ms <= to_ms)
+                scan_and_compare(&scan, store, from_ms, to_ms);
+        }
+        assert_int_equal(scan.damaged, 0);
+        scan_fini(&scan);
+        free_head(store);
+        double_close(store);
+    }
+    assert_true(lined_up > 1000 && merged > 1000);
 }
 
 /* One vector of `count` points, a second apart, into the writer. */
@@ -283,6 +399,7 @@ static void a_scan_over_its_budget_says_so(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_scan_gives_what_the_model_gives),
+        cmocka_unit_test(a_line_gives_what_the_model_gives),
         cmocka_unit_test(a_sparse_late_vector_does_not_force_decoding_what_it_spans),
         cmocka_unit_test(a_damaged_payload_is_left_out_counted_and_reported_once),
         cmocka_unit_test(a_scan_over_its_budget_says_so),
