@@ -22,6 +22,53 @@ static void points_are_there_at_once_and_after_a_restart(void **state) {
     engine_free(engine);
 }
 
+/* More of them than are worked off at once. */
+static void a_batch_may_be_an_array_of_structures(void **state) {
+    enum { POINTS = 5000 };
+    struct row {
+        uint64_t bits;
+        uint32_t is_float;
+        int64_t time_ms;
+    } *rows = calloc(POINTS, sizeof(*rows));
+    struct series **series = calloc(POINTS, sizeof(*series));
+    assert_true(rows != NULL && series != NULL);
+    for (int checked = 0; checked < 2; checked++) {
+        struct engine *engine = engine_new();
+        assert_int_equal(engine_open(engine), RC_OK);
+        struct store_batch batch = {.count = POINTS,
+                                    .series = series,
+                                    .time_ms = &rows->time_ms,
+                                    .bits = &rows->bits,
+                                    .is_float = (const void *)&rows->is_float,
+                                    .stride = sizeof(*rows),
+                                    .checked = checked == 1};
+        store_writers_enter(engine->store);
+        for (uint32_t i = 0; i < POINTS; i++) {
+            uint32_t number = i % ENGINE_SERIES, slot = i / ENGINE_SERIES;
+            uint64_t r = hash_u64(i + 1);
+            enum rc rc;
+            series[i] = engine_series(engine, number, true, &rc);
+            assert_int_equal(rc, RC_OK);
+            rows[i].is_float = r & 1;
+            rows[i].time_ms = engine_time(slot);
+            rows[i].bits = r & 1 ? points_bits_of((double)i / 8) : r;
+            cell_is(&engine->cells[number][slot], (struct cell_state){true, r & 1, rows[i].bits});
+        }
+        assert_int_equal(store_append(engine->store, &batch, NULL, NULL), RC_OK);
+        rows[POINTS - 1].time_ms = 0;
+        if (checked == 0)
+            assert_int_equal(store_append(engine->store, &batch, NULL, NULL), RC_INVALID);
+        store_writers_leave(engine->store);
+        engine_compare(engine, "at once");
+        assert_int_equal(engine_close(engine), RC_OK);
+        assert_int_equal(engine_open(engine), RC_OK);
+        engine_compare(engine, "after a restart");
+        engine_free(engine);
+    }
+    free(series);
+    free(rows);
+}
+
 static void step(struct engine *engine, uint64_t r) {
     switch (r % 24) {
     case 0:
@@ -307,6 +354,7 @@ static void appends_over_the_head_budget_are_written_out_or_refused(void **state
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(points_are_there_at_once_and_after_a_restart),
+        cmocka_unit_test(a_batch_may_be_an_array_of_structures),
         cmocka_unit_test(the_engine_is_a_map_from_series_and_time_to_the_last_write),
         cmocka_unit_test(a_volatile_store_works_the_same_without_a_log),
         cmocka_unit_test(a_deleted_range_survives_a_crash_and_can_be_written_again),
