@@ -111,6 +111,11 @@ static void take_point(struct put *put, const struct put_json_point *point) {
                                 &split, point->time_ms, point->value, &err);
     if (LIKELY(rc == RC_OK))
         return;
+    if (rc == RC_THROTTLE && put_writer_is_full(put->writer)) {
+        put->lost++;
+        put->store_err = err;
+        return;
+    }
     count_rejection(put, rc);
     add_error(put, point, rc == RC_NOT_FOUND ? "Unknown metric" : err.message);
 }
@@ -267,10 +272,10 @@ static bool parse_body(struct put *put) {
 static void store(struct put *put) {
     uint64_t pending = put_writer_pending(put->writer);
     uint64_t commit;
-    if (put_writer_flush(put->writer, &put->stored, &commit, &put->store_err) < 0) {
-        put->lost = pending - put->stored;
+    if (put_writer_flush(put->writer, &put->stored, &commit, &put->store_err) < 0)
+        put->lost += pending - put->stored;
+    if (put->lost > 0)
         report_loss(put);
-    }
     give_writer_back(put);
     wait_for_commit(put, commit);
     struct instance_counters *counters = &put->request->instance->counters;

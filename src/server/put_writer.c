@@ -92,12 +92,14 @@ static bool grow(struct put_writer *writer) {
     size_t more = (capacity - writer->capacity) * row_bytes;
     if (!budget_charge(&writer->instance->budget, more))
         return false;
-    writer->charged_bytes += more;
     if (!grow_column(&writer->series, capacity, sizeof(*writer->series)) ||
         !grow_column(&writer->time_ms, capacity, sizeof(*writer->time_ms)) ||
         !grow_column(&writer->bits, capacity, sizeof(*writer->bits)) ||
-        !grow_column(&writer->is_float, capacity, sizeof(*writer->is_float)))
+        !grow_column(&writer->is_float, capacity, sizeof(*writer->is_float))) {
+        budget_release(&writer->instance->budget, more);
         return false;
+    }
+    writer->charged_bytes += more;
     writer->capacity = capacity;
     return true;
 }
@@ -196,6 +198,10 @@ void put_writer_abandon(struct put_writer *writer) {
     writer->count = 0;
     if (writer->capacity > KEEP_POINTS_MAX)
         give_columns_back(writer);
+}
+
+bool put_writer_is_full(const struct put_writer *writer) {
+    return writer->count == writer->capacity;
 }
 
 uint64_t put_writer_pending(const struct put_writer *writer) {

@@ -60,6 +60,10 @@ enum rc put_writer_flush(struct put_writer *writer, uint64_t *stored, uint64_t *
 /* Ends the batch and stores nothing of it. */
 void put_writer_abandon(struct put_writer *writer);
 
+/* After RC_THROTTLE: true if there is no memory for the batch to grow, so that this was no fault of
+   the point. */
+bool put_writer_is_full(const struct put_writer *writer);
+
 /* Points added since begin. */
 uint64_t put_writer_pending(const struct put_writer *writer);
 

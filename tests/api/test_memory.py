@@ -204,3 +204,23 @@ def test_lines_that_never_end_stay_in_the_budget(tmp_path):
             client.close()
         assert b"put: " not in server.telnet(f"put existing.load {T + 20} 5 host=h1\n")
         assert server.query(T + 20, T + 21, "sum:existing.load")[0]["dps"] == {str(T + 20): 5}
+
+
+def test_a_batch_for_which_there_is_no_memory_may_be_sent_again(tmp_path):
+    """Points that are good are never answered 400, on which clients drop them."""
+    with Server(tmp_path / "data", "self.interval=0", "memory.limit=32M") as server:
+        put_existing(server, T)
+        statuses = set()
+        for count in (100_000, 200_000, 300_000, 400_000):
+            body = "[" + ",".join(f'{{"metric":"existing.load","timestamp":{T + i},"value":1,"tags":{{"host":"h1"}}}}'
+                                  for i in range(count)) + "]"
+            reply = server.post("/api/put?summary", body)
+            statuses.add(reply.status)
+            answer = reply.json()
+            if reply.status == 200:
+                assert (answer["success"], answer["failed"]) == (count, 0)
+            else:
+                assert reply.status == 503 and "memory budget" in json.dumps(answer)
+                assert "success" not in answer or answer["success"] + answer["failed"] == count
+        assert statuses == {200, 503}
+        put_existing(server, T + 10)

@@ -75,8 +75,33 @@ static void what_was_stored_before_an_error_can_be_waited_for(void **state) {
     close_instance(instance);
 }
 
+static void a_batch_that_cannot_grow_says_so_and_keeps_what_it_has(void **state) {
+    struct instance *instance = open_instance();
+    struct put_writer *writer = put_writer_new(instance, PUT_HTTP);
+    assert_non_null(writer);
+    put_writer_begin(writer);
+    add(writer, T * INT64_C(1000));
+    struct value value = {1, false};
+    instance->budget.limit_bytes = (int64_t)budget_used(&instance->budget);
+    uint64_t taken = 1, stored, commit;
+    struct err err = {0};
+    enum rc rc;
+    while ((rc = put_writer_add(writer, STR("m"), STR("h=a"), split, NULL,
+                                (T + (int64_t)taken) * 1000, value, &err)) == RC_OK)
+        taken++;
+    assert_int_equal(rc, RC_THROTTLE);
+    assert_true(put_writer_is_full(writer));
+    assert_int_equal(put_writer_pending(writer), taken);
+    instance->budget.limit_bytes = 0;
+    assert_int_equal(put_writer_flush(writer, &stored, &commit, &err), RC_OK);
+    assert_int_equal(stored, taken);
+    put_writer_free(writer);
+    close_instance(instance);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_batch_that_cannot_grow_says_so_and_keeps_what_it_has),
         cmocka_unit_test(what_was_stored_before_an_error_can_be_waited_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
