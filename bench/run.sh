@@ -26,6 +26,7 @@ micro append "$scratch/append50" 3 10000 40000 50  # half of them doubles
 micro library_put "$scratch/library" 3 0
 micro library_put "$scratch/library50" 3 50
 micro scan 4000 360
+micro scan 1000 2048  # long vectors
 micro query_run 4000 360 2
 echo "== server and peer"
 python3 bench/run.py "$build" "$@"
