@@ -66,7 +66,7 @@ static bool line_up_vectors(struct scan_line *line, struct front *front,
             return false;
         end = i + 1;
     }
-    line->vectors = view->vectors + begin;
+    line->vectors = end == 0 ? NULL : view->vectors + begin;
     line->vector_count = end - begin;
     return true;
 }
