@@ -105,12 +105,41 @@ static void run_round(struct load *load, int64_t time_ms) {
     }
 }
 
+/* The machine's own limit: the same points, each stored behind the last one of its series and
+   nothing more. Points per nanosecond. */
+static double bare_rate(const struct load *load) {
+    enum { CELLS = 32, SLICE_NS = 300000000 };
+    struct bare {
+        struct head_cell *cells;
+        uint64_t count;
+    } *all = calloc(load->series_count, sizeof(*all));
+    struct head_cell *cells = calloc((size_t)load->series_count * CELLS, sizeof(*cells));
+    if (all == NULL || cells == NULL)
+        abort();
+    for (uint32_t i = 0; i < load->series_count; i++)
+        all[i].cells = cells + (size_t)i * CELLS;
+    int64_t begin_ns = clock_thread_cpu_ns(), spent_ns = 0;
+    uint64_t points = 0;
+    for (int64_t time_ms = 1; spent_ns < SLICE_NS; time_ms += 10000) {
+        for (uint32_t i = 0; i < load->series_count; i++)
+            all[i].cells[all[i].count++ % CELLS] = (struct head_cell){time_ms, i};
+        points += load->series_count;
+        spent_ns = clock_thread_cpu_ns() - begin_ns;
+    }
+    free(cells);
+    free(all);
+    return (double)points / (double)spent_ns;
+}
+
 static void report(struct load *load, const struct rate *rate, int64_t wall_ns) {
     struct store_stats stats;
     store_stats(load->store, &stats);
     printf("points                     %12" PRIu64 "\n", load->points);
     printf("points refused             %12" PRIu64 "\n", load->refused);
     rate_print(rate, load->points, load->made_ns);
+    double bare = bare_rate(load);
+    printf("bare stores of the points  %12.2f M, best half second %.2f of it\n", bare * 1e3,
+           rate->best / bare);
     printf("points per second          %12.2f M\n", (double)load->points * 1e3 / (double)wall_ns);
     printf("log bytes a point          %12.2f\n", (double)stats.log.end / (double)load->points);
     printf("head bytes                 %12" PRIu64 "\n", stats.head_bytes);
