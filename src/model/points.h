@@ -33,6 +33,13 @@ struct points {
     uint64_t *float_mask;
 };
 
+/* The kind of 1 to 64 values, the doubles of which the low bits of `mask` tell. */
+static inline enum points_kind points_kind_of(uint64_t mask, uint32_t count) {
+    uint64_t all = UINT64_MAX >> (64 - count);
+    mask &= all;
+    return mask == 0 ? POINTS_INTEGERS : mask == all ? POINTS_DOUBLES : POINTS_MIXED;
+}
+
 static inline double points_double_of(uint64_t bits) {
     double d;
     memcpy(&d, &bits, sizeof(d));

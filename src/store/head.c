@@ -21,6 +21,14 @@ static uint32_t state_count(uint64_t state) {
     return (uint32_t)(state >> 32);
 }
 
+static void split_cells(const struct head_cell *cells, uint32_t count, int64_t *time_ms,
+                        uint64_t *bits) {
+    for (uint32_t i = 0; i < count; i++) {
+        time_ms[i] = cells[i].time_ms;
+        bits[i] = cells[i].bits;
+    }
+}
+
 /* ---- memory ---- */
 
 static size_t tail_size(size_t capacity) {
@@ -253,18 +261,12 @@ static void gather_tail(const struct head *head, struct gathered *gathered) {
     uint64_t state = writer_state(head);
     gathered->count = state_count(state);
     gathered->float_mask = state & UINT32_MAX;
-    for (uint32_t i = 0; i < gathered->count; i++) {
-        gathered->time_ms[i] = cells[i].time_ms;
-        gathered->bits[i] = cells[i].bits;
-    }
+    split_cells(cells, gathered->count, gathered->time_ms, gathered->bits);
 }
 
 static struct head_vector *seal_ordered(struct gathered *gathered, struct head_memory *memory) {
-    uint64_t all = UINT64_MAX >> (64 - gathered->count);
     struct points points = {.count = gathered->count,
-                            .kind = gathered->float_mask == 0     ? POINTS_INTEGERS
-                                    : gathered->float_mask == all ? POINTS_DOUBLES
-                                                                  : POINTS_MIXED,
+                            .kind = points_kind_of(gathered->float_mask, gathered->count),
                             .time_ms = gathered->time_ms,
                             .bits = gathered->bits,
                             .float_mask = &gathered->float_mask};
@@ -372,10 +374,7 @@ void head_view(const struct head *head, struct head_view *view) {
     view->tail_float_mask = state & UINT32_MAX;
     view->tail_time_ms = view->time_room;
     view->tail_bits = view->bits_room;
-    for (uint32_t i = 0; i < view->tail_count; i++) {
-        view->time_room[i] = tail[i].time_ms;
-        view->bits_room[i] = tail[i].bits;
-    }
+    split_cells(tail, view->tail_count, view->time_room, view->bits_room);
     const struct head_vectors *vectors = atomic_load_explicit(&head->vectors, memory_order_acquire);
     view->vector_count =
         vectors == NULL ? 0 : atomic_load_explicit(&vectors->count, memory_order_acquire);

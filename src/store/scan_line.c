@@ -71,12 +71,6 @@ static bool line_up_vectors(struct scan_line *line, struct front *front,
     return true;
 }
 
-static enum points_kind kind_of(uint64_t mask, uint32_t count) {
-    return mask == 0                            ? POINTS_INTEGERS
-           : mask == (UINT64_C(1) << count) - 1 ? POINTS_DOUBLES
-                                                : POINTS_MIXED;
-}
-
 _Static_assert(LIMIT_TAIL_POINTS < 64, "a tail's mask is one word");
 
 static bool line_up_tail(struct scan_line *line, struct front *front,
@@ -99,7 +93,7 @@ static bool line_up_tail(struct scan_line *line, struct front *front,
     line->tail_mask = view->tail_float_mask >> begin & ((UINT64_C(1) << count) - 1);
     line->tail = (struct points){
         .count = count,
-        .kind = kind_of(line->tail_mask, count),
+        .kind = points_kind_of(line->tail_mask, count),
         .time_ms = (int64_t *)(uintptr_t)times + begin,
         .bits = (uint64_t *)(uintptr_t)view->tail_bits + begin,
         .float_mask = &line->tail_mask,

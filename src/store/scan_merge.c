@@ -237,12 +237,6 @@ enum rc scan_merge_add_vector(struct scan_merge *merge, const struct vector_summ
     return push_piece(merge, &piece);
 }
 
-static enum points_kind mask_kind(uint64_t mask, uint32_t count) {
-    uint64_t all = count == 64 ? UINT64_MAX : (UINT64_C(1) << count) - 1;
-    mask &= all;
-    return mask == 0 ? POINTS_INTEGERS : mask == all ? POINTS_DOUBLES : POINTS_MIXED;
-}
-
 /* Insertion sort by time that drops the older of two points with one time. */
 static void sort_tail(struct scan_cursor *cursor, const struct head_view *view) {
     uint32_t n = 0;
@@ -264,7 +258,7 @@ static void sort_tail(struct scan_cursor *cursor, const struct head_view *view) 
         scan_cursor_mask(cursor, at, (view->tail_float_mask >> i & 1) != 0);
     }
     cursor->end = n;
-    cursor->kind = mask_kind(cursor->mask_room[0], n);
+    cursor->kind = points_kind_of(cursor->mask_room[0], n);
 }
 
 enum rc scan_merge_add_tail(struct scan_merge *merge, const struct head_view *view, uint32_t rank) {
@@ -289,7 +283,7 @@ enum rc scan_merge_add_tail(struct scan_merge *merge, const struct head_view *vi
         memcpy(cursor->time_room, view->tail_time_ms, n * sizeof(cursor->time_room[0]));
         memcpy(cursor->bits_room, view->tail_bits, n * sizeof(cursor->bits_room[0]));
         cursor->end = n;
-        cursor->kind = mask_kind(view->tail_float_mask, n);
+        cursor->kind = points_kind_of(view->tail_float_mask, n);
     } else {
         sort_tail(cursor, view);
     }
