@@ -136,15 +136,23 @@ static void prefetch_series(const struct series *series) {
     __builtin_prefetch(series, 1);
 }
 
+/* From a time or a value to the next, and from an is_float to the next. */
+static size_t wide_stride(const struct store_batch *batch) {
+    return batch->stride == 0 ? sizeof(*batch->bits) : batch->stride;
+}
+
+static size_t byte_stride(const struct store_batch *batch) {
+    return batch->stride == 0 ? sizeof(*batch->is_float) : batch->stride;
+}
+
 /* Whether the points are what the rest relies on. */
 static bool is_valid(const struct store_batch *batch) {
     const uint8_t *time_ms = (const uint8_t *)batch->time_ms;
     const uint8_t *is_float = batch->is_float;
-    size_t time_stride = batch->stride == 0 ? sizeof(*batch->time_ms) : batch->stride;
-    size_t float_stride = batch->stride == 0 ? 1 : batch->stride;
+    size_t wide = wide_stride(batch), narrow = byte_stride(batch);
     uint64_t outside = 0;
     uint8_t kinds = 0;
-    for (uint32_t i = 0; i < batch->count; i++, time_ms += time_stride, is_float += float_stride) {
+    for (uint32_t i = 0; i < batch->count; i++, time_ms += wide, is_float += narrow) {
         uint64_t time = bytes_u64(time_ms);
         outside |= (time - 1) | ((uint64_t)LIMIT_TIME_MS_MAX - time);
         kinds |= *is_float;
@@ -167,8 +175,8 @@ static void count_shards(const struct store_batch *batch, uint32_t *count) {
 /* Copies the points to where those of their shard stand, and has their tails brought into the
    cache: the series is in it now. The strides are constants wherever this is called for arrays. */
 static ALWAYS_INLINE void scatter(const struct store_batch *batch, uint32_t *restrict at,
-                                  const struct append_scratch *scratch, size_t wide_stride,
-                                  size_t byte_stride) {
+                                  const struct append_scratch *scratch, size_t wide,
+                                  size_t narrow) {
     struct series *const *from = batch->series;
     const uint8_t *restrict from_time_ms = (const uint8_t *)batch->time_ms;
     const uint8_t *restrict from_bits = (const uint8_t *)batch->bits;
@@ -184,9 +192,9 @@ static ALWAYS_INLINE void scatter(const struct store_batch *batch, uint32_t *res
         head_prefetch(&one->head);
         series[to] = one;
         series_id[to] = one->id;
-        time_ms[to] = (int64_t)bytes_u64(from_time_ms + i * wide_stride);
-        bits[to] = bytes_u64(from_bits + i * wide_stride);
-        is_float[to] = from_is_float[i * byte_stride];
+        time_ms[to] = (int64_t)bytes_u64(from_time_ms + i * wide);
+        bits[to] = bytes_u64(from_bits + i * wide);
+        is_float[to] = from_is_float[i * narrow];
     }
 }
 
@@ -310,14 +318,12 @@ static enum rc append_part(struct store *store, const struct store_batch *batch,
 
 /* `count` points of the batch from `from` on. */
 static struct store_batch part_of(const struct store_batch *batch, uint32_t from, uint32_t count) {
-    size_t wide = from * (batch->stride == 0 ? sizeof(*batch->bits) : batch->stride);
-    size_t narrow = from * (batch->stride == 0 ? 1 : batch->stride);
     struct store_batch part = *batch;
     part.count = count;
     part.series += from;
-    part.time_ms = (const void *)((const uint8_t *)part.time_ms + wide);
-    part.bits = (const void *)((const uint8_t *)part.bits + wide);
-    part.is_float += narrow;
+    part.time_ms = (const void *)((const uint8_t *)part.time_ms + from * wide_stride(batch));
+    part.bits = (const void *)((const uint8_t *)part.bits + from * wide_stride(batch));
+    part.is_float += from * byte_stride(batch);
     return part;
 }
 
