@@ -136,28 +136,26 @@ static void prefetch_series(const struct series *series) {
     __builtin_prefetch(series, 1);
 }
 
-/* From a time or a value to the next, and from an is_float to the next. */
-static size_t wide_stride(const struct store_batch *batch) {
-    return batch->stride == 0 ? sizeof(*batch->bits) : batch->stride;
-}
-
-static size_t byte_stride(const struct store_batch *batch) {
-    return batch->stride == 0 ? sizeof(*batch->is_float) : batch->stride;
+/* With strides that are constants for arrays, whose loops then become vector instructions. */
+static ALWAYS_INLINE bool is_valid_by(const struct store_batch *batch, size_t wide, size_t narrow) {
+    const uint8_t *time_ms = (const uint8_t *)batch->time_ms;
+    const uint8_t *is_float = batch->is_float;
+    size_t n = batch->count;
+    uint64_t outside = 0;
+    uint8_t kinds = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t time = bytes_u64(time_ms + i * wide);
+        outside |= (time - 1) | ((uint64_t)LIMIT_TIME_MS_MAX - time);
+    }
+    for (size_t i = 0; i < n; i++)
+        kinds |= is_float[i * narrow];
+    return outside >> 63 == 0 && kinds <= 1;
 }
 
 /* Whether the points are what the rest relies on. */
 static bool is_valid(const struct store_batch *batch) {
-    const uint8_t *time_ms = (const uint8_t *)batch->time_ms;
-    const uint8_t *is_float = batch->is_float;
-    size_t wide = wide_stride(batch), narrow = byte_stride(batch);
-    uint64_t outside = 0;
-    uint8_t kinds = 0;
-    for (uint32_t i = 0; i < batch->count; i++, time_ms += wide, is_float += narrow) {
-        uint64_t time = bytes_u64(time_ms);
-        outside |= (time - 1) | ((uint64_t)LIMIT_TIME_MS_MAX - time);
-        kinds |= *is_float;
-    }
-    return outside >> 63 == 0 && kinds <= 1;
+    return batch->stride == 0 ? is_valid_by(batch, sizeof(*batch->time_ms), 1)
+                              : is_valid_by(batch, batch->stride, batch->stride);
 }
 
 static void count_shards(const struct store_batch *batch, uint32_t *count) {
@@ -318,12 +316,14 @@ static enum rc append_part(struct store *store, const struct store_batch *batch,
 
 /* `count` points of the batch from `from` on. */
 static struct store_batch part_of(const struct store_batch *batch, uint32_t from, uint32_t count) {
+    bool are_arrays = batch->stride == 0;
+    size_t wide = from * (are_arrays ? sizeof(*batch->bits) : batch->stride);
     struct store_batch part = *batch;
     part.count = count;
     part.series += from;
-    part.time_ms = (const void *)((const uint8_t *)part.time_ms + from * wide_stride(batch));
-    part.bits = (const void *)((const uint8_t *)part.bits + from * wide_stride(batch));
-    part.is_float += from * byte_stride(batch);
+    part.time_ms = (const void *)((const uint8_t *)part.time_ms + wide);
+    part.bits = (const void *)((const uint8_t *)part.bits + wide);
+    part.is_float += from * (are_arrays ? 1 : batch->stride);
     return part;
 }
 
